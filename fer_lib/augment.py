@@ -1,0 +1,102 @@
+"""Standardisation and augmentation of whole batches, on whatever device they lie.
+
+Written here because torchvision's transforms draw one set of numbers for a whole batch, and one call
+an image costs more than the network's own step on a GPU.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a face may be changed without changing what it expresses.
+
+    Attributes:
+        flip: probability of a mirror image.
+        rotate: largest turn, degrees either way.
+        shift: largest move, as a share of the side, either way, both directions.
+        scale: largest change of size, as a share, either way.
+        gamma: largest log2 of the exponent applied to grey values in [0, 1] (0 = none).
+        erase: probability that a box of up to a third of each side is replaced by mid-grey.
+    """
+
+    flip: float = 0.5
+    rotate: float = 10.0
+    shift: float = 0.08
+    scale: float = 0.1
+    gamma: float = 0.5
+    erase: float = 0.25
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Each face to mean 0 and deviation 1, which removes exposure and contrast.
+
+    Args:
+        images: (B, 48, 48) uint8, or float in 0..255.
+
+    Returns:
+        (B, 1, 48, 48) float32. A blank image becomes all zeros.
+    """
+    x = images.float().unsqueeze(1)
+    x = x - x.mean(dim=(2, 3), keepdim=True)
+    return x / x.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1.0)
+
+
+def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Change every face of the batch in its own random way.
+
+    Args:
+        images: (B, H, W) uint8 on any device.
+        how: the limits.
+        generator: CPU generator; the numbers are drawn there, so a seed means the same everywhere.
+
+    Returns:
+        (B, H, W) float32 in 0..255.
+    """
+    batch, height, width = images.shape
+    # One row of uniform numbers a face: a fixed count keeps faces independent of the settings.
+    u = torch.rand(batch, 12, generator=generator).to(images.device)
+    signed = 2 * u - 1
+    x = images.float().unsqueeze(1) / 255
+
+    angle = signed[:, 0] * math.radians(how.rotate)
+    size = 1 + signed[:, 1] * how.scale
+    mirror = torch.where(u[:, 2] < how.flip, -1.0, 1.0)
+    theta = torch.stack(
+        [
+            torch.stack([mirror * angle.cos() / size, -angle.sin() / size], dim=1),
+            torch.stack([mirror * angle.sin() / size, angle.cos() / size], dim=1),
+        ],
+        dim=1,
+    )
+    # grid_sample counts -1..1 over the side, so a share of the side is twice that.
+    move = 2 * how.shift * signed[:, 3:5]
+    grid = F.affine_grid(
+        torch.cat([theta, move[:, :, None]], dim=2), [batch, 1, height, width], align_corners=False
+    )
+    x = F.grid_sample(x, grid, padding_mode="border", align_corners=False).squeeze(1)
+
+    x = x.clamp(0, 1) ** torch.exp2(how.gamma * signed[:, 5])[:, None, None]
+    return 255 * _erase(x, how.erase, u[:, 6:11])
+
+
+def _erase(x: Tensor, probability: float, u: Tensor) -> Tensor:
+    """Grey out one box in a share of the faces (Zhong et al. 2020); x (B, H, W), u (B, 5)."""
+    _, height, width = x.shape
+    rows = torch.arange(height, device=x.device)[None, :]
+    columns = torch.arange(width, device=x.device)[None, :]
+
+    def span(places: Tensor, side: int, length: Tensor, start: Tensor) -> Tensor:
+        length = side * (0.1 + 0.23 * length)[:, None]
+        start = start[:, None] * (side - length)
+        return (places >= start) & (places < start + length)
+
+    box = span(rows, height, u[:, 1], u[:, 2])[:, :, None]
+    box = box & span(columns, width, u[:, 3], u[:, 4])[:, None, :]
+    box = box & (u[:, 0] < probability)[:, None, None]
+    return x.masked_fill(box, 0.5)

@@ -1,0 +1,202 @@
+"""Weights on disk, and the checkpoints from which a killed training run goes on.
+
+Weights are safetensors files: numbers and a text header, no code. The header says what the network
+is, which study trained it on which task, with which parameters, and at which commit.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fer_lib.errors import UserError
+from fer_lib.labels import TASKS
+from fer_lib.model import Architecture, Encoder, MSFERNet
+from fer_lib.paths import project_root
+
+# The modules whose code decides what a training run computes.
+TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "training")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file says of itself.
+
+    Attributes:
+        kind: "classifier" (encoder and classifier) or "encoder" (after SupCon pretraining).
+        study: the study whose stage trained it.
+        task: key of `labels.TASKS`; "supcon" for an encoder.
+        arch: the architecture.
+        params: the section of `params.yaml` it was trained with.
+        commit: the last commit that changed the code it was trained with.
+        notes: further facts, such as the validation accuracy.
+    """
+
+    kind: str
+    study: str
+    task: str
+    arch: Architecture
+    params: dict
+    commit: str
+    notes: dict
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the logits, in order."""
+        return TASKS[self.task]
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bool = False) -> None:
+    """Write a weights file, whole or not at all.
+
+    Args:
+        path: target; its folder is made.
+        weights: a state dict.
+        card: what to say of it.
+        half: store float16, a quarter of a per cent of a probability apart and half the size.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.half() if half and t.is_floating_point() else t).contiguous().cpu()
+        for name, t in weights.items()
+    }
+    header = card.__dict__ | {"arch": card.arch.as_dict()}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, {k: json.dumps(v, sort_keys=True) for k, v in header.items()})
+    os.replace(part, path)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
+    """Read a weights file as float32.
+
+    Raises:
+        UserError: if the file is missing, damaged, or not written by this study.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: train it with `dvc repro`, or name another model.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged or cut short ({error}): delete it and run its stage again, "
+            "or restore it with `git checkout`."
+        ) from None
+    missing = [field for field in Card.__dataclass_fields__ if field not in header]
+    if missing:
+        raise UserError(
+            f"{path} was not written by this study (its header lacks {', '.join(missing)}): "
+            "name a weights file of the study."
+        )
+    fields = {name: json.loads(header[name]) for name in Card.__dataclass_fields__}
+    try:
+        fields["arch"] = Architecture(**fields["arch"])
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} holds an architecture unknown here ({error}): retrain it."
+        ) from None
+    weights = {n: t.float() if t.is_floating_point() else t for n, t in weights.items()}
+    return weights, Card(**fields)
+
+
+def load_model(path: Path) -> tuple[MSFERNet, Card]:
+    """The trained network of a weights file, in evaluation mode, and its card.
+
+    Raises:
+        UserError: if the file is missing, damaged, or holds another kind of network.
+    """
+    weights, card = read_weights(path)
+    if card.kind != "classifier":
+        raise UserError(f"{path} holds an {card.kind}, not a classifier: name another file.")
+    model = MSFERNet(len(card.classes), card.arch)
+    _fill(model, weights, path)
+    return model.eval(), card
+
+
+def load_encoder(path: Path, arch: Architecture) -> Encoder:
+    """The encoder of a weights file (pretrained, or out of a classifier).
+
+    Raises:
+        UserError: if its architecture is not `arch`.
+    """
+    weights, card = read_weights(path)
+    if card.arch != arch:
+        raise UserError(
+            f"{path} holds another architecture ({card.arch}) than params.yaml asks for ({arch}): "
+            "run the pretraining stage again."
+        )
+    encoder = Encoder(arch)
+    if card.kind == "classifier":
+        prefix = "encoder."
+        weights = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    _fill(encoder, weights, path)
+    return encoder
+
+
+def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path} holds another architecture ({first}): retrain it.") from None
+
+
+def fingerprint(settings: Mapping, arrays: Iterable[np.ndarray | Tensor]) -> str:
+    """One name for what a training run will compute: settings, data and code.
+
+    Comments and docstrings do not count, so that mending a sentence does not cost a training run.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for module in TRAINING_CODE:
+        tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                body[0] = ast.Pass()
+        digest.update(ast.dump(tree).encode())
+    for array in arrays:
+        values = np.ascontiguousarray(array)
+        digest.update(f"{values.dtype}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def code_commit() -> str:
+    """The last commit that changed the training code, "+changes" if it differs from that commit."""
+    files = [f"fer_lib/{module}.py" for module in TRAINING_CODE]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments, "--", *files],
+            cwd=project_root(), capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        commit = git("log", "-1", "--format=%H")
+        return (commit or "uncommitted") + (
+            "+changes" if commit and git("status", "--porcelain") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,401 @@
+"""The command `fer`: faces in pictures to emotions, and the study itself.
+
+What a command needs is imported when it runs, so that `fer --help` answers at once.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from fer_lib.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer_lib.faces import Box
+    from fer_lib.inference import Recogniser
+
+SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
+BATCH = 64  # faces classified at once
+
+
+class OneSentence(TyperGroup):
+    """Tells a `UserError` as the sentence it is, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(USER_ERROR) from None
+
+
+app = typer.Typer(
+    cls=OneSentence,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(
+    epilog="`fer COMMAND --help` shows a command's options and examples. "
+    "Exit status: 0 all is well, 1 some files could not be read, 2 wrong input."
+)
+def main() -> None:
+    """Facial emotion recognition with MSFERNet: use a trained model, or run the study.
+
+    ```text
+    fer predict photo.jpg              emotions of the faces in a picture
+    fer predict photos/ --csv out.csv  ... in all pictures of a folder
+    fer study sample                   the whole study on drawn faces
+    ```
+    """
+
+
+class Study(StrEnum):
+    """The two studies."""
+
+    sample = "sample"
+    paper = "paper"
+
+
+class Face(NamedTuple):
+    """What was found in a picture: `crop` is (48, 48) uint8, or None where there is no face.
+
+    `box` is None there too, and where the whole picture is the face.
+    """
+
+    path: Path
+    box: "Box | None"
+    crop: "np.ndarray | None"
+
+
+# -------------------------------------------------------------------------------------- predict
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Pictures, and folders of pictures.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, or a weights file."),
+    ] = "fer13-7",
+    faces_are_cropped: Annotated[
+        bool,
+        typer.Option(
+            "--faces-are-cropped",
+            help="Each picture is one face, framed as in FER2013: do not look for faces.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="OUT", help="Write the table to this file, not on screen."),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            min=-0.3, max=1, metavar="SHARE",
+            help="Share of its side by which a face's box is widened; by default as in the study.",
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
+    ] = "auto",
+) -> None:  # fmt: skip
+    """Tell the emotion of every face in pictures.
+
+    One row a face: path, box (x, y, w, h in pixels), label, confidence, one probability a class,
+    and valence: P(positive) - P(negative), from -1 to 1. A picture without a face keeps its row,
+    with empty values. A face is not a feeling: the figures say how a face looks to the network.
+
+    ```text
+    fer predict photo.jpg
+    fer predict photos/ more/*.png --csv faces.csv
+    fer predict CK+48/happy --faces-are-cropped --model fer13-3
+    ```
+    """
+    from fer_lib.images import list_images
+
+    files = list_images(paths)
+    if out is not None:
+        _check_writable(out)
+    recogniser = _load(model, device)
+    look = _whole_picture if faces_are_cropped else _face_finder(recogniser, margin)
+    unread: list[Path] = []
+    rows = list(_rows(recogniser, _faces(files, look, unread)))
+    if out is None:
+        _print_table(rows)
+    else:
+        _write_csv(out, _columns(recogniser), rows)
+    _say_what_was_found(rows, files, unread)
+    if unread:
+        raise typer.Exit(SOME_UNREAD)
+
+
+Look = Callable[["np.ndarray"], "list[tuple[Box | None, np.ndarray]]"]
+
+
+def _load(model: str, device: str) -> "Recogniser":
+    from fer_lib.inference import Recogniser
+
+    recogniser = Recogniser.load(model, device)
+    card = recogniser.card
+    typer.echo(f"Model: {card.task} of the {card.study} study, {recogniser.path}", err=True)
+    if card.study == Study.sample:
+        typer.echo("It was trained on drawn faces: what it says of people means little.", err=True)
+    return recogniser
+
+
+def _whole_picture(grey: "np.ndarray") -> "list[tuple[Box | None, np.ndarray]]":
+    from fer_lib.images import to_48
+
+    return [(None, to_48(grey))]
+
+
+def _face_finder(recogniser: "Recogniser", margin: float | None) -> Look:
+    """Cuts the faces out of a picture, the largest first, framed as the model's study does."""
+    from fer_lib.faces import HaarDetector, crop_face
+
+    detector = HaarDetector()
+    share = _study_margin(recogniser.card.study) if margin is None else margin
+    return lambda grey: [(box, crop_face(grey, box, share)) for box in detector(grey)]
+
+
+def _study_margin(study: str) -> float:
+    """The crop margin of a study of `params.yaml`; 0 for a model of another project."""
+    from fer_lib.params import load
+
+    return load(study).video.crop_margin if study in list(Study) else 0.0
+
+
+def _faces(files: list[Path], look: Look, unread: list[Path]) -> Iterator[Face]:
+    """Read the pictures and find their faces; what cannot be read is told and put into `unread`."""
+    from fer_lib.images import read_grey
+    from fer_lib.progress import progress_bar
+
+    with progress_bar(len(files), "pictures", unit="picture") as bar:
+        for file in files:
+            try:
+                found = look(read_grey(file))
+            except UserError as error:
+                bar.write(f"Error: {error}", file=sys.stderr)
+                unread.append(file)
+            else:
+                yield from (Face(file, box, crop) for box, crop in found or [(None, None)])
+            bar.update()
+
+
+def _rows(recogniser: "Recogniser", faces: Iterable[Face]) -> Iterator[dict]:
+    """Classify faces in batches; one row a face, in the same order."""
+    batch: list[Face] = []
+    for face in faces:
+        batch.append(face)
+        if len(batch) == BATCH:
+            yield from _classified(recogniser, batch)
+            batch = []
+    yield from _classified(recogniser, batch)
+
+
+def _classified(recogniser: "Recogniser", batch: list[Face]) -> Iterator[dict]:
+    import numpy as np
+
+    from fer_lib.inference import valence
+
+    crops = [face.crop for face in batch if face.crop is not None]
+    if crops:
+        probabilities = recogniser.probabilities(np.stack(crops))
+        results = zip(probabilities, valence(probabilities, recogniser.classes), strict=True)
+    for face in batch:
+        row: dict = dict.fromkeys(_columns(recogniser), "") | {"path": str(face.path)}
+        if face.box is not None:
+            row |= face.box._asdict()
+        if face.crop is not None:
+            shares, score = next(results)
+            best = int(shares.argmax())
+            row |= {"label": recogniser.classes[best], "confidence": float(shares[best])}
+            row |= {f"p_{n}": float(p) for n, p in zip(recogniser.classes, shares, strict=True)}
+            row["valence"] = float(score)
+        yield row
+
+
+def _columns(recogniser: "Recogniser") -> list[str]:
+    shares = [f"p_{name}" for name in recogniser.classes]
+    return ["path", "x", "y", "w", "h", "label", "confidence", *shares, "valence"]
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse a target that cannot be written before any work is done."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: name a file in a folder that exists.")
+
+
+def _write_csv(out: Path, columns: list[str], rows: list[dict]) -> None:
+    """Write the table, whole or not at all; probabilities with six digits."""
+    part = out.with_name(out.name + ".part")
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({name: _text(value, 6) for name, value in row.items()} for row in rows)
+        os.replace(part, out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another file.") from None
+
+
+def _text(value: object, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _print_table(rows: list[dict]) -> None:
+    """The table on standard output; probabilities only where the terminal has room for them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        return
+    width = Console().width if sys.stdout.isatty() else 1000  # in a pipe nothing is cut
+    shares = [name for name in rows[0] if name.startswith("p_")]
+    hidden = width < 55 + 10 * len(shares)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (
+        "path",
+        "x, y, w, h",
+        "label",
+        "confidence",
+        *([] if hidden else shares),
+        "valence",
+    ):
+        table.add_column(
+            name, justify="left" if name in ("path", "label") else "right",
+            no_wrap=name != "path", overflow="fold",
+        )  # fmt: skip
+    for row in rows:
+        place = ", ".join(str(row[side]) for side in "xywh" if row[side] != "")
+        numbers = [
+            _text(row[name], 2) for name in (["confidence"] if hidden else ["confidence", *shares])
+        ]
+        table.add_row(
+            row["path"], place, row["label"] or "no face", *numbers, _text(row["valence"], 2)
+        )
+    # A path may hold what Rich would take for its own markup, such as "[1]".
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    if hidden:
+        typer.echo("The probabilities need a wider window, or --csv.", err=True)
+
+
+def _say_what_was_found(rows: list[dict], files: list[Path], unread: list[Path]) -> None:
+    """One line on standard error: how many faces in how many pictures, and what is missing."""
+    without = [row for row in rows if row["label"] == ""]
+    said = f"{len(rows) - len(without)} face(s) in {len(files)} picture(s)"
+    if without:
+        said += f"; {len(without)} picture(s) without a face that was found"
+    if unread:
+        said += f"; {len(unread)} picture(s) could not be read"
+    typer.echo(said + ".", err=True)
+    if without and len(without) == len(rows):
+        typer.echo("If the pictures are cropped faces already, add --faces-are-cropped.", err=True)
+
+
+# ---------------------------------------------------------------------------------------- study
+
+
+@app.command()
+def study(
+    name: Annotated[
+        Study,
+        typer.Argument(help="sample: drawn faces, minutes. paper: your FER2013 and CK+, hours."),
+    ],
+) -> None:
+    """Run a study: every stage whose code, parameters or data changed since the last run.
+
+    ```text
+    fer study sample    the same as `dvc repro`
+    fer study paper     the same as `dvc repro paper/dvc.yaml`
+    ```
+
+    The paper study needs FER2013 and CK+ under data/raw; data/README.md says how to get them.
+    """
+    from fer_lib.paths import project_root
+
+    root = project_root()
+    if name is Study.paper:
+        from fer_lib.params import load
+
+        check_raw_data(root / load(name).raw, root)
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "repro",
+        *(["paper/dvc.yaml"] if name is Study.paper else []),
+    ]
+    # DVC starts the stages as `python ...`: let that be this very Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        status = subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=False)
+    except KeyboardInterrupt:  # DVC got it too, and has told so
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(status.returncode)
+
+
+def check_raw_data(raw: Path, root: Path) -> None:
+    """See to it that the paper study's data is there, in one of the layouts that can be read.
+
+    Raises:
+        UserError: naming all that is missing, and where it is told how to get it.
+    """
+    fer2013, ckplus = raw / "fer2013", raw / "ckplus"
+    missing = []
+    if not (fer2013 / "fer2013.csv").is_file() and not all(
+        (fer2013 / part).is_dir() for part in ("train", "test")
+    ):
+        missing.append(
+            f"FER2013 ({fer2013 / 'fer2013.csv'}, or the folders train and test in there)"
+        )
+    if not (ckplus / "CK+48").is_dir() and not (ckplus / "cohn-kanade-images").is_dir():
+        missing.append(f"CK+ ({ckplus / 'CK+48'}, or {ckplus / 'cohn-kanade-images'} with Emotion)")
+    if missing:
+        raise UserError(
+            f"The paper study lacks {' and '.join(missing)}: {root / 'data' / 'README.md'} says "
+            "where to get it and how to lay it out; `fer study sample` needs no data."
+        )
+
+
+# ----------------------------------------------------------------------------------------- info
+
+
+@app.command()
+def info() -> None:
+    """Show versions and the project's folder, and which trained models are here."""
+    from importlib.metadata import version
+
+    from fer_lib.inference import find_weights
+    from fer_lib.labels import TASKS
+    from fer_lib.paths import project_root
+
+    packages = ("fer-study", "torch", "opencv-python-headless", "av", "dvc")
+    typer.echo(", ".join(f"{name} {version(name)}" for name in packages))
+    typer.echo(f"Python {sys.version.split()[0]}, project in {project_root()}")
+    for task in TASKS:
+        try:
+            typer.echo(f"{task}: {find_weights(task)}")
+        except UserError:
+            typer.echo(f"{task}: not trained yet")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,181 @@
+"""Which images to look at, and whose faces may be shown.
+
+The functions that find images return positions into the arrays, most telling first. Faces of CK+ are
+drawn by `ckplus_grid` alone, which keeps to the data set's terms.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fer_lib.audit import blank, image_groups
+from fer_lib.errors import UserError
+from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS, FER_PLUS_TO_FER
+from fer_lib.plots import face_grid
+from fer_lib.prepared import CkPlus, Fer13
+
+# CK+'s terms: faces may be printed of these persons only, and with the credit.
+PRINTABLE_SUBJECTS = (
+    "S052", "S055", "S074", "S106", "S111", "S113", "S121", "S124", "S125", "S130", "S132",
+)  # fmt: skip
+CKPLUS_CREDIT = "©Jeffrey Cohn"
+
+
+def printable(subject: np.ndarray) -> np.ndarray:
+    """Mark images of persons whose face may be shown: (M,) text -> (M,) bool."""
+    return np.isin(subject, PRINTABLE_SUBJECTS)
+
+
+def ckplus_grid(
+    data: CkPlus, positions: np.ndarray, titles: Sequence[str], *, synthetic: bool = False, **layout
+) -> Figure:
+    """Draw faces of CK+, with the credit that its terms ask for.
+
+    Args:
+        data: CK+ as prepared.
+        positions: which images, integers into `data`.
+        titles: one text an image.
+        synthetic: True only for drawn faces, which belong to nobody; then any may be shown.
+        layout: `columns` and `scale` of `plots.face_grid`.
+
+    Raises:
+        UserError: if a face may not be shown; nothing is drawn then.
+    """
+    positions = np.asarray(positions, dtype=np.int64)
+    if synthetic:
+        return face_grid(data.images[positions], titles, **layout)
+    subjects = data.subject[positions]
+    refused = sorted(set(subjects[~printable(subjects)].tolist()))
+    if refused:
+        raise UserError(
+            f"CK+ faces of {', '.join(refused)} may not be shown: choose among "
+            f"{', '.join(PRINTABLE_SUBJECTS)} (CK+'s terms of use, see data/README.md)"
+        )
+    return face_grid(data.images[positions], titles, credit=CKPLUS_CREDIT, **layout)
+
+
+def most_confident_errors(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Positions of the wrong predictions, the surest first.
+
+    Args:
+        probabilities: (N, K) float.
+        labels: (N,) int.
+
+    Returns:
+        (E,) int64.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order]
+
+
+def confusion_pairs(
+    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]
+) -> pd.DataFrame:
+    """The classes that are taken for one another, most frequent first.
+
+    Returns:
+        Columns true, predicted (names), images (count), share (of the true class, in [0, 1]).
+    """
+    truth, said = np.asarray(labels), np.asarray(predictions)
+    size = np.bincount(truth, minlength=len(classes))
+    wrong = pd.DataFrame({"true": truth, "predicted": said})[truth != said]
+    table = wrong.groupby(["true", "predicted"]).size().rename("images").reset_index()
+    table["share"] = table.images / size[table.true]
+    table = table.sort_values("images", ascending=False, kind="stable").reset_index(drop=True)
+    names = dict(enumerate(classes))
+    return table.assign(true=table.true.map(names), predicted=table.predicted.map(names))
+
+
+def conflicting_pairs(data: Fer13) -> pd.DataFrame:
+    """Pairs of labels that byte-identical images carry.
+
+    Returns:
+        Columns one, other (class names), groups (of identical images that carry both), most
+        frequent first.
+    """
+    frame = pd.DataFrame({"group": image_groups(data.images), "label": data.labels})
+    frame = frame.drop_duplicates()
+    both = frame.merge(frame, on="group")
+    both = both[both.label_x < both.label_y]
+    table = both.groupby(["label_x", "label_y"]).size().rename("groups").reset_index()
+    table = table.sort_values("groups", ascending=False, kind="stable").reset_index(drop=True)
+    names = dict(enumerate(FER_CLASSES))
+    return pd.DataFrame(
+        {"one": table.label_x.map(names), "other": table.label_y.map(names), "groups": table.groups}
+    )
+
+
+def conflicting_rows(data: Fer13) -> np.ndarray:
+    """Positions of images whose bytes occur under several labels, group by group: (C,) int64."""
+    groups = image_groups(data.images)
+    labels_of = pd.Series(data.labels).groupby(groups).transform("nunique").to_numpy()
+    found = np.flatnonzero(labels_of > 1)
+    return found[np.lexsort((data.labels[found], groups[found]))]
+
+
+def fer_plus_majority(votes: np.ndarray) -> np.ndarray:
+    """The class with most FER+ votes, as a FER2013 label.
+
+    Barsoum et al. (2016) call this majority voting: the emotion with most of the ten votes.
+
+    Args:
+        votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
+
+    Returns:
+        (N,) int64; -1 where contempt, unknown or not-a-face leads, where two lead, or without votes.
+    """
+    order = np.sort(votes, axis=1)
+    clear = (order[:, -1] > order[:, -2]) & (order[:, -1] > 0)
+    return np.where(clear, FER_PLUS_TO_FER[votes.argmax(axis=1)], -1)
+
+
+def not_a_face(votes: np.ndarray) -> np.ndarray:
+    """Positions of images with "not a face" votes, most votes first: (F,) int64."""
+    column = votes[:, FER_PLUS_COLUMNS.index("NF")]
+    order = np.argsort(-column, kind="stable")
+    return order[column[order] > 0]
+
+
+def verdicts(labels: np.ndarray, predictions: np.ndarray, majority: np.ndarray) -> pd.Series:
+    """Whom the FER+ taggers side with, for each image.
+
+    Args:
+        labels: (N,) FER2013 labels.
+        predictions: (N,) the network's.
+        majority: (N,) from `fer_plus_majority`.
+
+    Returns:
+        (N,) text: "network", "label", "both", "neither", or "undecided" without a majority.
+    """
+    conditions = {
+        "undecided": majority < 0,
+        "both": (majority == labels) & (majority == predictions),
+        "label": majority == labels,
+        "network": majority == predictions,
+    }
+    return pd.Series(np.select(list(conditions.values()), list(conditions), default="neither"))
+
+
+def junk(data: Fer13, each: int) -> pd.DataFrame:
+    """Images that no label fits, some of each kind.
+
+    Args:
+        data: FER2013, all parts.
+        each: how many of a kind at most; conflicting labels come in groups of one picture.
+
+    Returns:
+        Columns position (into `data`), why (short text for a caption); no rows if all is well.
+    """
+    names = np.array(FER_CLASSES)[data.labels]
+    faceless, empty = not_a_face(data.votes)[:each], np.flatnonzero(blank(data.images))[:each]
+    rows = [(i, f"{names[i]}\n{_nf_votes(data.votes[i])}") for i in faceless]
+    rows += [(i, f"{names[i]}\nblank") for i in empty if i not in faceless]
+    rows += [(i, f"{names[i]}\nsame picture") for i in conflicting_rows(data)[:each]]
+    return pd.DataFrame(rows, columns=["position", "why"])
+
+
+def _nf_votes(votes: np.ndarray) -> str:
+    return f"{votes[FER_PLUS_COLUMNS.index('NF')]} of {votes.sum()}: no face"

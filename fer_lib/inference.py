@@ -1,0 +1,209 @@
+"""Using a trained network: one line loads it, one turns faces into probabilities.
+
+    from fer_lib.inference import Recogniser
+    recogniser = Recogniser.load("fer13-7")
+    probabilities = recogniser.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
+
+Nothing of the training is imported, so that a command starts quickly.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer_lib.checkpoints import Card, load_model
+from fer_lib.errors import UserError
+from fer_lib.forward import predict_logits
+from fer_lib.labels import FER_CLASSES, LEFT_OUT, TASKS, TO_VALENCE, VALENCE_CLASSES
+from fer_lib.model import FACE_SIZE, MSFERNet, count_parameters
+from fer_lib.paths import build_folder, project_root
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A trained network, ready to use.
+
+    Attributes:
+        model: in evaluation mode, on `device`.
+        card: what the weights file says of itself.
+        path: the weights file.
+        device: where faces are classified.
+    """
+
+    model: MSFERNet
+    card: Card
+    path: Path
+    device: torch.device
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str = "auto") -> "Recogniser":
+        """Load a model of this study by its task, or any of its weights files.
+
+        Args:
+            name_or_path: "fer13-7", "fer13-3" or "ckplus-7" (see `find_weights`), or the path of a
+                `.safetensors` file.
+            device: "cpu", "cuda", "mps", "cuda:1" ...; "auto" takes the fastest there is.
+
+        Raises:
+            UserError: if there is no such model, its file is damaged, or the device is missing.
+        """
+        target = _device(device)
+        path = find_weights(name_or_path)
+        model, card = load_model(path)
+        return cls(model.to(target), card, path, target)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the columns of `probabilities`."""
+        return self.card.classes
+
+    def probabilities(self, faces: np.ndarray, flip: bool = False) -> np.ndarray:
+        """Classify faces.
+
+        Args:
+            faces: (N, 48, 48) uint8 grey, framed as in FER2013 (`faces.crop_face`); N may be 0.
+            flip: average the logits with those of the mirror images.
+
+        Returns:
+            (N, C) float32 in [0, 1], rows sum to 1; columns in the order of `classes`.
+
+        Raises:
+            ValueError: for another shape or type.
+        """
+        faces = np.asarray(faces)
+        if faces.ndim != 3 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE) or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be (N, 48, 48) uint8, not {faces.shape} {faces.dtype}")
+        if len(faces) == 0:
+            return np.zeros((0, len(self.classes)), dtype=np.float32)
+        images = torch.from_numpy(np.ascontiguousarray(faces))
+        return predict_logits(self.model, images, flip=flip).softmax(dim=1).numpy()
+
+    def describe(self) -> str:
+        """Which study, parameters and commit made this model, and how well it did; a few lines."""
+        card, notes = self.card, dict(self.card.notes)
+        size = count_parameters(self.model) / 1e6
+        accuracy = notes.pop("validation_accuracy", None)
+        reached = "unknown" if accuracy is None else f"{100 * accuracy:.1f} %"
+        lines = [
+            f"{card.task} of the {card.study} study: {size:.2f} million parameters, "
+            f"classes {', '.join(self.classes)}",
+            f"validation accuracy: {reached}",
+            f"commit: {card.commit}",
+            f"parameters: {_listed(card.params)}",
+            *([f"notes: {_listed(notes)}"] if notes else []),
+            f"file: {_within_project(self.path)}",
+        ]
+        return "\n".join(lines)
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The weights file of a model's name, or the path itself.
+
+    A name is looked for first among the user's own runs of the paper study (`build/paper`), then
+    among the published weights (`reports/paper/weights`), then in the sample study
+    (`build/sample`), whose drawn faces are no people.
+
+    Raises:
+        UserError: if there is no such name, or nothing trained of that name.
+    """
+    name = str(name_or_path)
+    if name in TASKS:
+        places = [build_folder("paper"), published_weights(), build_folder("sample")]
+        for folder in places:
+            if (folder / f"{name}.safetensors").is_file():
+                return folder / f"{name}.safetensors"
+        searched = ", ".join(str(folder) for folder in places)
+        raise UserError(
+            f"no trained {name} was found (looked in {searched}): run `uv run fer study sample`, "
+            "restore the published weights with `git checkout reports`, or name a weights file."
+        )
+    if Path(name).is_file() or Path(name).suffix == ".safetensors":
+        return Path(name)  # a file that is missing is told where it is read
+    raise UserError(
+        f"{name} is neither a model's name nor a file: choose one of {', '.join(TASKS)}, "
+        "or name a .safetensors file."
+    )
+
+
+def published_weights() -> Path:
+    """Folder of the weights that come with the project."""
+    return project_root() / "reports" / "paper" / "weights"
+
+
+def valence_shares(probabilities: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """P(negative), P(neutral), P(positive) of each row.
+
+    Seven classes are summed by paper A's remapping. Chosen: surprise, which the paper leaves out,
+    counts for none of the three and the rest is *not* scaled up to 1. Scaling up would divide by
+    1 - P(surprise), so that a clearly surprised face took its valence from the few hundredths that
+    the network spread at random over the other classes.
+
+    Args:
+        probabilities: (N, 7) or (N, 3).
+        classes: names of the columns: FER_CLASSES or VALENCE_CLASSES.
+
+    Returns:
+        (N, 3); a row sums to 1, or to 1 - P(surprise).
+
+    Raises:
+        ValueError: if the classes are others, or do not match the columns.
+    """
+    probabilities = np.asarray(probabilities)
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(classes):
+        raise ValueError(f"{probabilities.shape} probabilities for {len(classes)} classes")
+    if tuple(classes) == VALENCE_CLASSES:
+        return probabilities
+    if tuple(classes) != FER_CLASSES:
+        raise ValueError(f"no valence is defined for the classes {', '.join(classes)}")
+    counted = np.flatnonzero(TO_VALENCE != LEFT_OUT)
+    shares = np.zeros((len(probabilities), len(VALENCE_CLASSES)), dtype=probabilities.dtype)
+    for column in counted:
+        shares[:, TO_VALENCE[column]] += probabilities[:, column]
+    return shares
+
+
+def valence(probabilities: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """Paper A's score, P(positive) - P(negative).
+
+    Args and errors as in `valence_shares`.
+
+    Returns:
+        (N,) in [-1, 1]: -1 purely negative, 0 neutral (or undecided), +1 purely positive.
+    """
+    shares = valence_shares(probabilities, classes)
+    return (
+        shares[:, VALENCE_CLASSES.index("positive")] - shares[:, VALENCE_CLASSES.index("negative")]
+    )
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name; for "auto" CUDA, else Apple's GPU, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(
+            f"the device {name!r} is not available here: use --device cpu, or auto."
+        ) from None
+    return device
+
+
+def _within_project(path: Path) -> Path:
+    """The path from the project's folder if it lies in there, which is the same on every machine."""
+    root, path = project_root(), path.resolve()
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _listed(facts: dict) -> str:
+    """Facts on one line: `epochs 5, lr 0.002`."""
+
+    def text(value: object) -> str:
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{name} {text(value)}" for name, value in facts.items())

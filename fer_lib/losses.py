@@ -1,0 +1,75 @@
+"""Supervised contrastive loss (Khosla et al. 2020).
+
+Cross entropy is torch's own; only the loss that this study is about is written here.
+"""
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_with_gradient
+from torch import Tensor
+
+
+def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Pull the embeddings of one class together, push all others away: Khosla's L_out, eq. 2.
+
+    .. math::
+        L = \frac{1}{|I|} \sum_{i \in I} \frac{-1}{|P(i)|} \sum_{p \in P(i)}
+            \log \frac{\exp(z_i z_p / \tau)}{\sum_{a \in A(i)} \exp(z_i z_a / \tau)}
+
+    I are all B * V embeddings, A(i) all but i itself, P(i) those in A(i) with the label of i (among
+    them the other views of the same face). An anchor without a positive has no term and does not
+    count in the mean; with two or more views there is none. The paper sums over I; the mean keeps
+    the learning rate independent of the batch size.
+
+    Under torch.distributed the contrast is the joint batch of all processes, gathered with its
+    gradient; the mean of the processes' losses is then the loss of the joint batch.
+
+    Args:
+        embeddings: (B, V, D) float, V views of B faces, each of length 1.
+        labels: (B,) integer class of each face.
+        temperature: tau > 0; small values weigh the hardest pairs most.
+
+    Returns:
+        Scalar float32, computed in float32 also under autocast.
+
+    Raises:
+        ValueError: on wrong shapes, a temperature that is not positive, or a batch in which no
+            anchor has a positive.
+    """
+    if embeddings.ndim != 3 or labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"expected embeddings (B, V, D) and labels (B,), "
+            f"found {tuple(embeddings.shape)} and {tuple(labels.shape)}"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, found {temperature}")
+    with torch.autocast(embeddings.device.type, enabled=False):
+        anchors = embeddings.float().flatten(0, 1)
+        anchor_labels = labels.repeat_interleave(embeddings.shape[1])
+        contrast, contrast_labels, first = _joint_batch(anchors, anchor_labels)
+
+        logits = anchors @ contrast.T / temperature
+        own = torch.arange(len(anchors), device=logits.device)
+        itself = torch.zeros_like(logits, dtype=torch.bool)
+        itself[own, first + own] = True
+        log_prob = logits - logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
+
+        positives = (anchor_labels[:, None] == contrast_labels[None, :]) & ~itself
+        count = positives.sum(dim=1)
+        has_positive = count > 0
+        if not has_positive.any():
+            raise ValueError(
+                "no anchor has a positive: use two views, or a batch with two of a class"
+            )
+        per_anchor = -(log_prob * positives).sum(dim=1)[has_positive] / count[has_positive]
+        return per_anchor.mean()
+
+
+def _joint_batch(anchors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The anchors and labels of all processes, and where this process's own begin among them."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return anchors, labels, 0
+    contrast = torch.cat(list(dist_with_gradient.all_gather(anchors)))
+    gathered = [torch.empty_like(labels) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, labels.contiguous())
+    return contrast, torch.cat(gathered), dist.get_rank() * len(anchors)

@@ -1,0 +1,314 @@
+"""Accuracy and its kin, how sure we may be of them, and the JSON files that publish them.
+
+Everything but calibration is a function of the confusion matrix, which scikit-learn counts. So a
+bootstrap needs only resampled matrices, and thousands of them cost a fraction of a second.
+
+Shapes: N images, K classes. Shares lie in [0, 1]; published figures are percentages.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from fer_lib.errors import UserError
+from fer_lib.labels import TO_VALENCE, VALENCE_CLASSES
+
+Metric = Callable[[np.ndarray], np.ndarray]
+
+# Digits after the point of a published figure. Percentages of a few thousand images carry no more.
+DECIMALS = {
+    "percent": 2,
+    "values": 0,
+    "multiply-adds": 0,
+    "images": 0,
+    "groups": 0,
+    "score": 3,
+}
+FIGURE_KEYS = ("value", "unit", "n", "split", "protocol", "seeds", "stage")
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Count the images of each true class (row) and predicted class (column).
+
+    Args:
+        labels: (N,) int, 0 to classes - 1.
+        predictions: (N,) int, 0 to classes - 1.
+        classes: K.
+
+    Returns:
+        (K, K) int64.
+
+    Raises:
+        ValueError: without images, or with a class outside 0..K-1.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if len(labels) == 0:
+        raise ValueError("no image to evaluate")
+    for name, values in (("label", labels), ("prediction", predictions)):
+        if values.min() < 0 or values.max() >= classes:
+            raise ValueError(
+                f"each {name} must lie in 0..{classes - 1}, found {values.min()}..{values.max()}"
+            )
+    return confusion_matrix(labels, predictions, labels=np.arange(classes)).astype(np.int64)
+
+
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """Share of images on the diagonal: (..., K, K) counts -> (...) in [0, 1]."""
+    return _diagonal(counts).sum(axis=-1) / counts.sum(axis=(-2, -1))
+
+
+def per_class_recall(counts: np.ndarray) -> np.ndarray:
+    """Share of each true class that was found: (..., K, K) -> (..., K), NaN for a class without image."""
+    return _divide(_diagonal(counts), counts.sum(axis=-1))
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 averaged over the classes that have images: (..., K, K) counts -> (...) in [0, 1].
+
+    F1 = 2 TP / (2 TP + FP + FN). A class that is predicted but never true (neutral in CK+48) has no
+    F1 of its own; its false alarms are the misses of the others.
+    """
+    f1 = _divide(2 * _diagonal(counts), counts.sum(axis=-1) + counts.sum(axis=-2))
+    return np.nanmean(np.where(counts.sum(axis=-1) > 0, f1, np.nan), axis=-1)
+
+
+def class_recall(index: int) -> Metric:
+    """The recall of one class as a metric."""
+    return lambda counts: per_class_recall(counts)[..., index]
+
+
+def bootstrap_confusions(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    *,
+    n: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Confusion matrices of `n` test sets drawn with replacement from this one.
+
+    Drawing N images with replacement and counting is one multinomial draw over the matrix's cells.
+    With `groups`, whole groups are drawn: images of one person are no independent evidence.
+
+    Args:
+        labels: (N,) int.
+        predictions: (N,) int.
+        classes: K.
+        n: number of resampled sets.
+        seed: of the draw.
+        groups: (N,) what each image belongs to, such as its subject.
+
+    Returns:
+        (n, K, K) int64.
+    """
+    rng = np.random.default_rng(seed)
+    whole = confusion(labels, predictions, classes)
+    if groups is None:
+        draws = rng.multinomial(whole.sum(), whole.ravel() / whole.sum(), size=n)
+    else:
+        names, member = np.unique(groups, return_inverse=True)
+        cells = np.zeros((len(names), classes * classes), dtype=np.int64)
+        np.add.at(cells, (member, np.asarray(labels) * classes + np.asarray(predictions)), 1)
+        draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n) @ cells
+    return draws.reshape(n, classes, classes)
+
+
+def bootstrap_interval(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    metric: Metric = accuracy,
+    *,
+    n: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """The 95 % percentile interval of `metric`; see `bootstrap_confusions` for the arguments.
+
+    It tells how much the figure owes to the choice of test images (or persons), not how much it
+    would move if the network were trained anew.
+    """
+    draws = metric(
+        bootstrap_confusions(labels, predictions, classes, n=n, seed=seed, groups=groups)
+    )
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """How often the network is right, by how sure it is.
+
+    Args:
+        probabilities: (N, K) float, rows sum to 1.
+        labels: (N,) int.
+        bins: number of equally wide bins of confidence (the largest probability), closed above.
+
+    Returns:
+        One row for each bin that holds images: low, high (its limits), confidence and accuracy
+        (means, in [0, 1]), images (count).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, bins - 1)
+    frame = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
+    table = frame.groupby("bin").agg(
+        confidence=("confidence", "mean"),
+        accuracy=("accuracy", "mean"),
+        images=("bin", "size"),
+    )
+    table.insert(0, "low", edges[table.index])
+    table.insert(1, "high", edges[table.index + 1])
+    return table.reset_index(drop=True)
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> float:
+    r"""Mean gap between confidence and accuracy (Guo et al. 2017, eq. 3), in [0, 1].
+
+    .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{N} |\mathrm{acc}(b) - \mathrm{conf}(b)|
+    """
+    table = reliability_bins(probabilities, labels, bins)
+    gap = (table.accuracy - table.confidence).abs()
+    return float((gap * table.images).sum() / table.images.sum())
+
+
+def as_valence(probabilities: np.ndarray) -> np.ndarray:
+    """Seven emotion probabilities added up to three of valence, surprise left out.
+
+    Args:
+        probabilities: (N, 7) float, in the order of `labels.FER_CLASSES`, rows sum to 1.
+
+    Returns:
+        (N, 3) float in the order of `labels.VALENCE_CLASSES`; rows sum to 1. A row that is all
+        surprise becomes a third each.
+    """
+    member = TO_VALENCE[:, None] == np.arange(len(VALENCE_CLASSES))
+    sums = probabilities @ member
+    total = sums.sum(axis=1, keepdims=True)
+    even = np.full_like(sums, 1 / len(VALENCE_CLASSES))
+    return np.divide(sums, total, out=even, where=total > 0)
+
+
+def figure(
+    value: float,
+    *,
+    unit: str,
+    n: int,
+    split: str,
+    protocol: str,
+    seeds: Iterable[int],
+    stage: str,
+    low: float | None = None,
+    high: float | None = None,
+) -> dict:
+    """One published figure with all that is needed to read it.
+
+    Args:
+        value: in `unit`; rounded as `DECIMALS` says.
+        unit: "percent" for shares (62.31, not 0.6231), "values" for parameters, ...
+        n: number of images (or whatever `split` counts) behind it.
+        split: on which data, such as "FER2013 PrivateTest".
+        protocol: how, in a few words.
+        seeds: of the trainings behind it; empty where nothing was trained.
+        stage: the notebook that computed it.
+        low: lower end of the 95 % interval.
+        high: upper end.
+
+    Raises:
+        ValueError: on an unknown unit, or a value that is not finite.
+    """
+    if unit not in DECIMALS:
+        raise ValueError(f"unknown unit {unit!r}: use one of {', '.join(DECIMALS)}")
+    entry: dict = {
+        "value": value, "unit": unit, "n": int(n), "split": split, "protocol": protocol,
+        "seeds": [int(seed) for seed in seeds], "stage": stage,
+    }  # fmt: skip
+    if low is not None and high is not None:
+        entry |= {"low": low, "high": high}
+    for key in entry.keys() & {"value", "low", "high"}:
+        number = float(entry[key])
+        if not np.isfinite(number):
+            raise ValueError(f"{key} is {number}, not a finite number")
+        entry[key] = round(number, DECIMALS[unit]) if DECIMALS[unit] else round(number)
+    return entry
+
+
+def measured(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    metric: Metric = accuracy,
+    *,
+    n: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+    **about,
+) -> dict:
+    """`figure` of a metric in percent, with its bootstrap interval.
+
+    Args:
+        labels: (N,) int.
+        predictions: (N,) int.
+        classes: K.
+        metric: `accuracy`, `macro_f1` or `class_recall(...)`.
+        n: bootstrap draws.
+        seed: of the bootstrap.
+        groups: see `bootstrap_confusions`.
+        about: split, protocol, seeds and stage of `figure`.
+    """
+    value = float(metric(confusion(labels, predictions, classes)))
+    low, high = bootstrap_interval(
+        labels, predictions, classes, metric, n=n, seed=seed, groups=groups
+    )
+    return figure(
+        100 * value,
+        unit="percent",
+        n=len(labels),
+        low=100 * low,
+        high=100 * high,
+        **about,
+    )
+
+
+def write_figures(path: Path, figures: Mapping[str, dict]) -> None:
+    """Write figures by key as JSON: sorted, indented, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(dict(figures), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    os.replace(part, path)
+
+
+def read_figures(path: Path) -> dict[str, dict]:
+    """Read what `write_figures` wrote.
+
+    Raises:
+        UserError: if the file is missing, no JSON, or an entry lacks a key.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `uv run dvc repro`, whose stages write it")
+    try:
+        figures = json.loads(path.read_text())
+        for key, entry in figures.items():
+            missing = [name for name in FIGURE_KEYS if name not in entry]
+            if missing:
+                raise UserError(f"{path}: {key} lacks {', '.join(missing)}: run its stage again")
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} holds no figures ({error}): run its stage again") from None
+    return figures
+
+
+def _diagonal(counts: np.ndarray) -> np.ndarray:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotient, NaN where the divisor is 0."""
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)

@@ -1,0 +1,97 @@
+"""Cross-validation folds of CK+: by subject (clean) and at random (leaky, as often published).
+
+CK+ holds several sequences of a person and three near-identical frames of each sequence. Folds
+drawn at random over images put the same person, even the same second of film, on both sides; folds
+by subject do not. The study reports both, side by side.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from fer_lib.errors import UserError
+
+
+def subject_folds(subjects: np.ndarray, labels: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Deal subjects out to `k` folds, with classes as even as whole subjects allow.
+
+    Args:
+        subjects: (N,) subject of each image, such as 'S005'.
+        labels: (N,) integer class of each image.
+        k: number of folds, at least 2 and at most the number of subjects.
+        seed: of the shuffle; the same seed gives the same folds.
+
+    Returns:
+        (N,) int64, 0 to k-1: the fold in which the image is tested.
+
+    Raises:
+        UserError: if there are fewer subjects than folds, or a fold would stay empty.
+    """
+    subjects = np.asarray(subjects)
+    people = len(np.unique(subjects))
+    if not 2 <= k <= people:
+        raise UserError(
+            f"{k} folds by subject cannot be made from {people} subjects: "
+            f"choose k from 2 to {people}"
+        )
+    splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
+    fold = _deal(splitter, labels, subjects)
+    empty = sorted(set(range(k)) - set(fold.tolist()))
+    if empty:
+        raise UserError(
+            f"fold(s) {empty} of {k} got no subject ({people} subjects in all): choose fewer folds"
+        )
+    return fold
+
+
+def random_folds(labels: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Deal single images out to `k` stratified folds, whoever they show (the leaky protocol).
+
+    Args:
+        labels: (N,) integer class of each image.
+        k: number of folds, at least 2 and at most N.
+        seed: of the shuffle.
+
+    Returns:
+        (N,) int64, 0 to k-1: the fold in which the image is tested.
+
+    Raises:
+        UserError: if no class has as many as `k` images.
+    """
+    labels = np.asarray(labels)
+    largest = int(np.unique(labels, return_counts=True)[1].max(initial=0))
+    if not 2 <= k <= largest:
+        raise UserError(
+            f"{k} random folds cannot be made: the largest class has {largest} images, so choose k "
+            f"from 2 to {largest}"
+        )
+    return _deal(StratifiedKFold(n_splits=k, shuffle=True, random_state=seed), labels, None)
+
+
+def subjects_on_both_sides(subjects: np.ndarray, fold: np.ndarray) -> list[str]:
+    """Subjects whose images stand in more than one fold, hence in training *and* in test.
+
+    Args:
+        subjects: (N,) subject of each image.
+        fold: (N,) fold of each image.
+
+    Returns:
+        Sorted subjects; empty for a subject-independent protocol.
+    """
+    subjects, fold = np.asarray(subjects), np.asarray(fold)
+    pairs = {(str(subject), int(number)) for subject, number in zip(subjects, fold, strict=True)}
+    seen = [subject for subject, _ in pairs]
+    return sorted({subject for subject in seen if seen.count(subject) > 1})
+
+
+def _deal(splitter, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Turn scikit-learn's (train, test) pairs into one fold number an image."""
+    labels = np.asarray(labels)
+    fold = np.full(len(labels), -1, dtype=np.int64)
+    with warnings.catch_warnings():
+        # A class rarer than k only warns; some folds then test without it, as they must.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for number, (_, test) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+            fold[test] = number
+    return fold

@@ -1,0 +1,281 @@
+"""The training loop: one for SupCon pretraining and for classifiers.
+
+Read `fit` from top to bottom; everything else in this module is a helper of a few lines. The whole
+training set stays in memory as uint8, and each batch is augmented at once.
+
+A run can be killed at any moment: after every epoch all that decides the rest is written to a
+checkpoint, and random numbers depend on the seed and the epoch alone. The resumed run ends with the
+same bits as an undisturbed one (on the CPU, with the same number of threads).
+"""
+
+import copy
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from fer_lib.augment import augment, standardise
+from fer_lib.errors import UserError
+from fer_lib.forward import predict_logits
+from fer_lib.losses import supcon_loss
+from fer_lib.params import Training
+from fer_lib.progress import progress_bar
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Fitted:
+    """What a run leaves behind.
+
+    Attributes:
+        weights: state dict (CPU, float32) of the best epoch's moving average, or of the last
+            epoch's where there was no validation set.
+        history: one dict an epoch: epoch, lr, loss, and with validation val_loss, val_accuracy;
+            for classifiers accuracy (of the augmented training faces, in [0, 1]).
+        best_epoch: the epoch that `weights` come from, from 1.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def cross_entropy(settings: Training) -> Objective:
+    """The classifier's objective: (B, K) logits and (B,) labels to a scalar."""
+    return lambda logits, labels: F.cross_entropy(
+        logits, labels, label_smoothing=settings.label_smoothing
+    )
+
+
+def contrast(settings: Training) -> Objective:
+    """The SupCon objective: (2 B, D) embeddings, all first views before all second, and labels."""
+
+    def objective(embeddings: Tensor, labels: Tensor) -> Tensor:
+        first, second = embeddings.chunk(2)
+        return supcon_loss(
+            torch.stack([first, second], dim=1), labels.chunk(2)[0], settings.temperature
+        )
+
+    return objective
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Training,
+    objective: Objective,
+    *,
+    views: int = 1,
+    classes: int | None = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    title: str = "training",
+    fabric: Fabric | None = None,
+) -> Fitted:
+    """Train `model`.
+
+    Args:
+        model: maps (B, 1, 48, 48) standardised faces to what `objective` takes; trained in place.
+        images: (N, 48, 48) uint8.
+        labels: (N,) int64 from 0.
+        settings: a section of `params.yaml`.
+        objective: (outputs, labels) to the loss; see `cross_entropy` and `contrast`.
+        views: augmented copies of each face in a batch, laid one after the other.
+        classes: how many classes `labels` must hold; by default up to the largest label.
+        validation: images and labels on which the best epoch is chosen; None keeps the last one.
+        checkpoint: where the state after each epoch goes. A file that is there is gone on from, so
+            its name must tell settings, data and code apart (`checkpoints.fingerprint`).
+        on_epoch: called with each row of the history, restored rows included.
+        title: of the progress bar.
+        fabric: device, precision and processes; by default one process on the best device.
+
+    Raises:
+        UserError: if a class has no image, the loss is not finite, or the checkpoint is damaged.
+    """
+    check_labels(labels, classes)
+    fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)
+    fabric.launch()
+    network = model.to(fabric.device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model)  # exponential moving average of the weights
+    if settings.compile and shutil.which(os.environ.get("CXX", "g++")):
+        network = cast(
+            nn.Module, torch.compile(network)
+        )  # the same numbers to rounding, 1.4 times as fast
+    network, optimizer = fabric.setup(network, make_optimizer(model, settings))
+    images, labels = images.to(fabric.device), labels.to(fabric.device)
+
+    batch = min(settings.batch_size, len(images))
+    steps = len(images) // batch  # the last, smaller batch is left out: a new order brings it next
+    epoch = 0
+    history: list[dict[str, float]] = []
+    best: dict | None = None
+    if checkpoint is not None and checkpoint.exists():
+        epoch, history, best = _restore(checkpoint, model, average, optimizer)
+        for row in history:
+            on_epoch(row)
+
+    bar = progress_bar(settings.epochs * steps, title, unit="batch")
+    bar.update(epoch * steps)
+    while epoch < settings.epochs:
+        epoch += 1
+        torch.manual_seed(settings.seed * 1000 + epoch)  # dropout
+        order_numbers = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
+        order = torch.randperm(len(images), generator=order_numbers).to(images.device)
+        # Each process draws views of its own faces from its own numbers.
+        view_numbers = torch.Generator().manual_seed(
+            (settings.seed * 1000 + epoch) * 1000 + fabric.global_rank
+        )
+        model.train()
+        loss_sum, right = torch.zeros(2, device=fabric.device)
+        seen = 0
+        for step in range(steps):
+            lr = learning_rate((epoch - 1) * steps + step, steps, settings)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            chosen = order[step * batch : (step + 1) * batch]
+            chosen = chosen[fabric.global_rank :: fabric.world_size].repeat(views)
+            faces = standardise(augment(images[chosen], settings.augmentation, view_numbers))
+            targets = labels[chosen]
+
+            outputs = network(faces)
+            loss = objective(outputs, targets)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+
+            update_average(average, model, settings.ema_decay, (epoch - 1) * steps + step)
+            loss_sum += loss.detach()
+            right += (outputs.detach().argmax(dim=1) == targets).sum()
+            seen += len(targets)
+            bar.update()
+            if step % 20 == 0:
+                bar.set_postfix(epoch=epoch, loss=f"{float(loss_sum) / (step + 1):.3f}")
+                if not math.isfinite(float(loss_sum)):
+                    bar.close()
+                    raise UserError(
+                        f"{title}: the loss is not finite in epoch {epoch}, batch {step + 1}: "
+                        "lower lr or raise warmup_epochs in params.yaml."
+                    )
+        row = {"epoch": epoch, "lr": lr, "loss": float(loss_sum) / steps}
+        if views == 1:
+            row["accuracy"] = float(right) / seen
+        if validation is not None:
+            row |= validate(average, *validation)
+        history.append(row)
+        if validation is None or best is None or row["val_accuracy"] > best["val_accuracy"]:
+            best = row | {"weights": _cpu_copy(average)}
+        bar.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key != "lr"})
+        if checkpoint is not None and fabric.is_global_zero:
+            _save(checkpoint, epoch, history, best, model, average, optimizer)
+        on_epoch(row)
+    bar.close()
+    assert best is not None  # settings.epochs is at least 1
+    return Fitted(best["weights"], history, int(best["epoch"]))
+
+
+def check_labels(labels: Tensor, classes: int | None = None) -> None:
+    """Refuse labels of which one of the classes (default: up to the largest) has no image.
+
+    Raises:
+        UserError: naming the class.
+    """
+    counts = torch.bincount(labels, minlength=classes or 0)
+    if len(labels) < 2 or (counts == 0).any():
+        empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+        raise UserError(
+            f"The training set of {len(labels)} images lacks class {empty or 'all'}: "
+            "add images of it, or leave the class out of the task."
+        )
+
+
+def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    """AdamW, or SGD with Nesterov momentum 0.9; no weight decay on biases and batch norms."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def learning_rate(step: int, steps_an_epoch: int, settings: Training) -> float:
+    """Linear warm-up to `settings.lr`, then half a cosine down to 0; `step` counts from 0."""
+    total = settings.epochs * steps_an_epoch
+    warmup = min(settings.warmup_epochs * steps_an_epoch, total)
+    if step < warmup:
+        return settings.lr * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(total - warmup, 1)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move `average` towards `model`: a <- d a + (1 - d) m, batch-norm statistics included.
+
+    d grows from 0.1 to `decay`, so that the untrained start is soon forgotten; `decay` 0 copies.
+    """
+    decay = min(decay, (1 + step) / (10 + step)) if decay else 0.0
+    for a, m in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(m.to(a.dtype), 1 - decay)
+        else:
+            a.copy_(m)
+
+
+def validate(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """Mean cross entropy (nats) and accuracy in [0, 1]."""
+    logits = predict_logits(model, images)
+    return {
+        "val_loss": float(F.cross_entropy(logits, labels)),
+        "val_accuracy": float((logits.argmax(dim=1) == labels).float().mean()),
+    }
+
+
+def _cpu_copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _save(
+    path: Path, epoch: int, history: list, best: dict, model: nn.Module, average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:  # fmt: skip
+    """Write the state after an epoch, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    state = {
+        "epoch": epoch, "history": history, "best": best, "model": model.state_dict(),
+        "average": average.state_dict(), "optimizer": optimizer.state_dict(),
+    }  # fmt: skip
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _restore(
+    path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, list, dict]:
+    """Read what `_save` wrote: epochs done, history, best epoch."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+    except Exception as error:  # torch.load raises a dozen kinds, each for a damaged file
+        raise UserError(
+            f"{path} is no usable checkpoint ({type(error).__name__}): delete it; "
+            "the training then starts anew."
+        ) from None
+    return state["epoch"], state["history"], state["best"]

@@ -1,0 +1,139 @@
+"""Pictures of a valence line: alone, beside stills of the video, and on a frame.
+
+Each function returns a matplotlib Figure; `table` is what `valence_line.valence_line` returns.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.valence_line import SHARES, stretches
+from fer_lib.video import Frame
+
+STILL_WIDTH = 170  # pixels: as much as a page shows of one of several stills
+GAP_COLOUR = "#d9d9d9"
+
+
+def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
+    """The line over time, frame by frame and smoothed; grey where no face was seen.
+
+    Args:
+        table: of one video.
+        truth: columns time_s, valence, face_present; drawn dashed where the face is present.
+    """
+    figure, axis = plt.subplots(figsize=(8.4, 3.2))
+    _shade_gaps(axis, table)
+    axis.plot(table.time_s, table.valence, lw=0.9, color="0.55", label="frame by frame")
+    axis.plot(table.time_s, table.valence_smooth, lw=2.2, color=_colour(0), label="smoothed")
+    if truth is not None:
+        shown = truth.valence.where(truth.face_present == 1)
+        axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=_colour(3), label="truth")
+    _valence_axis(axis, table)
+    handles, names = axis.get_legend_handles_labels()
+    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(names))
+    return figure
+
+
+def film_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -> Figure:
+    """Stills with the face's box and its class, in rows.
+
+    Args:
+        frames: what to show, at most a dozen.
+        table: of the same video.
+        columns: stills in a row.
+    """
+    rows = -(-len(frames) // columns)
+    height, width = frames[0].rgb.shape[:2]
+    size = (1.65 * columns, (1.65 * height / width + 0.36) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, frame in zip(axes.flat, frames, strict=False):
+        row = table.iloc[frame.index]
+        _still(axis, frame, row)
+        axis.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=8, weight="normal")
+    return figure
+
+
+def line_on_frame(frame: Frame, table: pd.DataFrame) -> Figure:
+    """One moment of a video as a user sees it: the frame, the face, and the line so far.
+
+    Args:
+        frame: the moment.
+        table: of the same video; what comes after the moment is not drawn.
+    """
+    height, width = frame.rgb.shape[:2]
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(4.6, 4.2 * height / width + 1.5), height_ratios=(4.2 * height / width, 1.5)
+    )
+    row = table.iloc[frame.index]
+    top.set_axis_off()
+    _still(top, frame, row, 2 * STILL_WIDTH)
+    top.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=9, weight="normal")
+    past = table.iloc[: frame.index + 1]
+    _shade_gaps(bottom, past)
+    bottom.plot(past.time_s, past.valence_smooth, lw=2, color=_colour(0))
+    bottom.plot(row.time_s, row.valence_smooth, "o", color=_colour(0))
+    _valence_axis(bottom, table)
+    return figure
+
+
+def describe_row(row: pd.Series) -> str:
+    """`positive 0.93` for a row of the table, `no face` in a gap."""
+    if not row.face_found:
+        return "no face"
+    shares = row[SHARES].to_numpy(dtype=np.float64)
+    return f"{VALENCE_CLASSES[int(shares.argmax())]} {shares.max():.2f}"
+
+
+def telling_moments(table: pd.DataFrame, count: int = 8) -> list[int]:
+    """Rows in the middle of `count` equally long parts of the video: nothing is picked by looks."""
+    middle = (np.arange(count) + 0.5) / count
+    times = table.time_s.iloc[0] + middle * np.ptp(table.time_s)
+    return sorted({int(np.abs(table.time_s - time).argmin()) for time in times})
+
+
+def _still(axis: Axes, frame: Frame, row: pd.Series, width: int = STILL_WIDTH) -> None:
+    """Draw a frame, scaled down, with the box of the row's face."""
+    share = min(1.0, width / frame.rgb.shape[1])
+    small = cv2.resize(frame.rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    axis.imshow(small)
+    if row.face_found:
+        x, y, w, h = (share * float(row[side]) for side in "xywh")
+        # White under colour: the box shows on any background.
+        for color, line in (("white", 3.0), (_colour(_class_colour(row)), 1.6)):
+            axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=color, linewidth=line))
+
+
+def _class_colour(row: pd.Series) -> int:
+    """Place in the palette: orange negative, grey neutral, green positive."""
+    return (1, 7, 2)[int(row[SHARES].to_numpy(dtype=np.float64).argmax())]
+
+
+def _shade_gaps(axis: Axes, table: pd.DataFrame) -> None:
+    """Grey from the last frame with a face to the next one."""
+    empty = table.face_found.map({True: np.nan, False: 1.0})
+    for number, (first, last) in enumerate(stretches(empty)):
+        start = table.time_s.iloc[max(first - 1, 0)]
+        end = table.time_s.iloc[min(last, len(table) - 1)]
+        label = "no face seen" if number == 0 else None
+        axis.axvspan(start, end, color=GAP_COLOUR, lw=0, zorder=0, label=label)
+
+
+def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
+    axis.axhline(0, color="0.4", lw=0.8)
+    axis.set(xlabel="time, seconds", ylabel="valence", ylim=(-1.05, 1.05))
+    axis.set_xlim(table.time_s.iloc[0], table.time_s.iloc[-1])
+    axis.set_yticks([-1, 0, 1], ["−1 negative", "0 neutral", "+1 positive"])
+
+
+def _colour(index: int) -> tuple[float, float, float]:
+    return sns.color_palette("colorblind")[index]

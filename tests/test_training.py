@@ -1,0 +1,218 @@
+"""The training loop: learns, resumes to the bit after kill -9, refuses bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from fer_lib.augment import Augmentation, augment, standardise
+from fer_lib.checkpoints import fingerprint
+from fer_lib.errors import UserError
+from fer_lib.model import Architecture, MSFERNet, SupConNet
+from fer_lib.params import Training
+from fer_lib.training import (
+    contrast,
+    cross_entropy,
+    fit,
+    learning_rate,
+    make_optimizer,
+    update_average,
+)
+
+SMALL = Architecture(first_width=8, second_width=8, widths=(16, 16, 16))
+SETTINGS = Training(seed=3, epochs=3, batch_size=16, lr=3e-3, ema_decay=0.9, dropout=0.1)
+
+
+def bars(count=64, classes=4):
+    """Pictures of one bright bar each, whose place is the class."""
+    numbers = torch.Generator().manual_seed(1)
+    labels = torch.arange(count) % classes
+    images = torch.randint(0, 90, (count, 48, 48), generator=numbers, dtype=torch.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[6 + 10 * label : 12 + 10 * label] += 150
+    return images, labels
+
+
+def run(checkpoint=None, settings=SETTINGS, **more):
+    torch.manual_seed(0)
+    images, labels = bars()
+    return fit(
+        MSFERNet(4, SMALL, dropout=settings.dropout), images, labels, settings,
+        cross_entropy(settings), checkpoint=checkpoint, **more,
+    )  # fmt: skip
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_learns_bars():
+    images, labels = bars()
+    settings = SETTINGS.model_copy(update={"epochs": 12})
+    fitted = run(settings=settings, validation=(images, labels))
+    best = max(row["val_accuracy"] for row in fitted.history)
+    assert best > 0.9  # chance is 0.25
+    assert fitted.history[fitted.best_epoch - 1]["val_accuracy"] == best
+
+
+def test_supcon_separates_bars():
+    images, labels = bars()
+    torch.manual_seed(0)
+    model = SupConNet(SMALL, embedding_width=16)
+    settings = SETTINGS.model_copy(update={"epochs": 8})
+    history = fit(model, images, labels, settings, contrast(settings), views=2).history
+    assert history[-1]["loss"] < history[0]["loss"] - 0.3
+
+
+def test_same_seed_same_weights_other_seed_other_weights():
+    first = run().weights
+    assert same(first, run().weights)
+    assert not same(first, run(settings=SETTINGS.model_copy(update={"seed": 4})).weights)
+
+
+def test_finished_checkpoint_returns_at_once_and_replays_the_history(tmp_path):
+    rows = []
+    first = run(tmp_path / "run.pt")
+    again = run(tmp_path / "run.pt", on_epoch=rows.append)
+    assert rows == again.history == first.history
+    assert same(first.weights, again.weights)
+
+
+# The run that is killed: it stops by itself after the epoch given, in the middle of nothing else.
+VICTIM = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import test_training as t
+t.torch.set_num_threads(1)
+from pathlib import Path
+original = t.nn.Module.train
+count = 0
+def slow(model, mode=True):
+    time.sleep(0.05)
+    return original(model, mode)
+t.nn.Module.train = slow
+result = t.run(Path({checkpoint!r}))
+print("finished")
+"""
+
+
+@pytest.mark.timeout(120)
+def test_killed_run_ends_with_the_same_bits(tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    checkpoint = tmp_path / "run.pt"
+    program = VICTIM.format(tests=str(Path(__file__).parent), checkpoint=str(checkpoint))
+    victim = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    while not checkpoint.exists() and victim.poll() is None:
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    done = torch.load(checkpoint, weights_only=True)["epoch"]
+    assert done < SETTINGS.epochs
+
+    resumed = run(checkpoint)
+    undisturbed = run()
+    torch.set_num_threads(threads)
+    assert same(resumed.weights, undisturbed.weights)
+    assert resumed.history == undisturbed.history
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    run(checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"run\.pt is no usable checkpoint .* delete it"):
+        run(checkpoint)
+
+
+def test_checkpoint_of_another_architecture_is_named(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    run(checkpoint)
+    images, labels = bars()
+    with pytest.raises(UserError, match="delete it"):
+        fit(MSFERNet(4), images, labels, SETTINGS, cross_entropy(SETTINGS), checkpoint=checkpoint)
+
+
+def test_missing_class_is_named():
+    images, labels = bars()
+    labels[labels == 2] = 3
+    with pytest.raises(UserError, match="lacks class 2"):
+        fit(MSFERNet(4, SMALL), images, labels, SETTINGS, cross_entropy(SETTINGS))
+
+
+def test_diverging_loss_is_told():
+    def infinite(outputs, targets):
+        return (outputs * torch.inf).sum()
+
+    images, labels = bars()
+    with pytest.raises(UserError, match="not finite in epoch 1, batch 1: lower lr"):
+        fit(MSFERNet(4, SMALL), images, labels, SETTINGS, infinite)
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing():
+    settings = Training(seed=0, epochs=10, batch_size=2, lr=1.0, warmup_epochs=2)
+    rates = [learning_rate(step, 10, settings) for step in range(100)]
+    assert rates[0] < 0.06
+    assert max(rates) == rates[20] == 1.0
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert 0 < rates[-1] < 1e-2
+
+
+def test_weight_decay_spares_biases_and_norms():
+    groups = make_optimizer(MSFERNet(4, SMALL), SETTINGS).param_groups
+    assert all(p.ndim > 1 for p in groups[0]["params"])
+    assert all(p.ndim <= 1 for p in groups[1]["params"])
+    assert groups[1]["weight_decay"] == 0
+
+
+def test_average_follows_the_model():
+    average, model = nn.Linear(2, 2), nn.Linear(2, 2)
+    before = average.weight.clone()
+    update_average(average, model, decay=0.9, step=10_000)
+    torch.testing.assert_close(average.weight, 0.9 * before + 0.1 * model.weight)
+    update_average(average, model, decay=0.0, step=0)
+    assert torch.equal(average.weight, model.weight)
+
+
+def test_standardise():
+    images, _ = bars(8)
+    x = standardise(images)
+    torch.testing.assert_close(x.mean(dim=(1, 2, 3)), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(dim=(1, 2, 3), correction=0), torch.ones(8))
+    torch.testing.assert_close(standardise(images // 2 + 20), x, atol=0.05, rtol=0)
+    assert not standardise(torch.full((1, 48, 48), 7, dtype=torch.uint8)).any()
+
+
+def test_augmentation_off_is_identity_and_flip_is_a_mirror():
+    images, _ = bars(8)
+    images[:, :, :5] = 255  # left and right differ
+    numbers = torch.Generator().manual_seed(0)
+    nothing = dict(rotate=0.0, shift=0.0, scale=0.0, gamma=0.0, erase=0.0)
+    still = augment(images, Augmentation(flip=0.0, **nothing), numbers)
+    torch.testing.assert_close(still, images.float(), atol=0.01, rtol=0)
+    mirrored = augment(images, Augmentation(flip=1.0, **nothing), numbers)
+    torch.testing.assert_close(mirrored, images.float().flip(2), atol=0.01, rtol=0)
+
+
+def test_augmentation_changes_each_face_differently():
+    image = bars(1)[0].repeat(6, 1, 1)
+    changed = augment(image, Augmentation(), torch.Generator().manual_seed(0))
+    assert all((changed[0] - other).abs().mean() > 1 for other in changed[1:])
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
+def test_fingerprint_tells_settings_and_data_apart():
+    images, labels = bars()
+    name = fingerprint({"lr": 1}, [images, labels])
+    assert name == fingerprint({"lr": 1}, [images.clone(), labels])
+    assert name != fingerprint({"lr": 2}, [images, labels])
+    other = images.clone()
+    other[0, 0, 0] += 1
+    assert name != fingerprint({"lr": 1}, [other, labels])
