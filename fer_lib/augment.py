@@ -1,7 +1,7 @@
 """Standardisation and augmentation of whole batches, on whatever device they lie.
 
-Written here because torchvision's transforms draw one set of numbers for a whole batch, and one call
-an image costs more than the network's own step on a GPU.
+Written here because torchvision's transforms draw one set of numbers for a whole batch, and one
+call an image costs more than the network's own step on a GPU.
 """
 
 import math

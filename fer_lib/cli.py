@@ -194,7 +194,9 @@ def _faces(files: list[Path], look: Look, unread: list[Path]) -> Iterator[Face]:
                 bar.write(f"Error: {error}", file=sys.stderr)
                 unread.append(file)
             else:
-                yield from (Face(file, box, crop) for box, crop in found or [(None, None)])
+                yield from (Face(file, box, crop) for box, crop in found)
+                if not found:
+                    yield Face(file, None, None)
             bar.update()
 
 

@@ -121,7 +121,7 @@ def framing(images: np.ndarray, detector: Detector) -> np.ndarray:
         side = 2 * len(image)
         large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
         rim = side // 2
-        boxes = detector(cv2.copyMakeBorder(large, *[rim] * 4, cv2.BORDER_REPLICATE))
+        boxes = detector(np.pad(large, rim, mode="edge"))
         if boxes:
             x, y, w, h = boxes[0]
             found.append(((x + w / 2) / side - 1, (y + h / 2) / side - 1, w / side))

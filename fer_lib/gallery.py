@@ -1,7 +1,7 @@
 """Which images to look at, and whose faces may be shown.
 
-The functions that find images return positions into the arrays, most telling first. Faces of CK+ are
-drawn by `ckplus_grid` alone, which keeps to the data set's terms.
+The functions that find images return positions into the arrays, most telling first. Faces of CK+
+are drawn by `ckplus_grid` alone, which keeps to the data set's terms.
 """
 
 from collections.abc import Sequence
@@ -109,11 +109,22 @@ def conflicting_pairs(data: Fer13) -> pd.DataFrame:
 
 
 def conflicting_rows(data: Fer13) -> np.ndarray:
-    """Positions of images whose bytes occur under several labels, group by group: (C,) int64."""
+    """Positions of images whose bytes occur under several labels: (C,) int64, ascending."""
     groups = image_groups(data.images)
-    labels_of = pd.Series(data.labels).groupby(groups).transform("nunique").to_numpy()
-    found = np.flatnonzero(labels_of > 1)
-    return found[np.lexsort((data.labels[found], groups[found]))]
+    return np.flatnonzero(pd.Series(data.labels).groupby(groups).transform("nunique") > 1)
+
+
+def first_of_each(positions: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Leave out positions whose unit has come before, so that a gallery shows each thing once.
+
+    Args:
+        positions: (P,) int, in the order of interest.
+        units: (N,) what an image belongs to: its sequence, or its number from `image_groups`.
+
+    Returns:
+        (Q,) int64, in the same order.
+    """
+    return positions[~pd.Series(units[positions]).duplicated().to_numpy()]
 
 
 def fer_plus_majority(votes: np.ndarray) -> np.ndarray:
@@ -125,7 +136,8 @@ def fer_plus_majority(votes: np.ndarray) -> np.ndarray:
         votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
 
     Returns:
-        (N,) int64; -1 where contempt, unknown or not-a-face leads, where two lead, or without votes.
+        (N,) int64; -1 where contempt, unknown or not-a-face leads, where two share the lead, or
+        without votes.
     """
     order = np.sort(votes, axis=1)
     clear = (order[:, -1] > order[:, -2]) & (order[:, -1] > 0)
@@ -160,21 +172,34 @@ def verdicts(labels: np.ndarray, predictions: np.ndarray, majority: np.ndarray) 
 
 
 def junk(data: Fer13, each: int) -> pd.DataFrame:
-    """Images that no label fits, some of each kind.
+    """Images that no label fits, some of each kind, each picture once, classes taking turns.
 
     Args:
         data: FER2013, all parts.
-        each: how many of a kind at most; conflicting labels come in groups of one picture.
+        each: how many at most of those that are no face, of blank ones, and of those that stand in
+            the data under several labels.
 
     Returns:
-        Columns position (into `data`), why (short text for a caption); no rows if all is well.
+        Columns position (into `data`), why (a caption of two lines); no rows if all is well.
     """
-    names = np.array(FER_CLASSES)[data.labels]
-    faceless, empty = not_a_face(data.votes)[:each], np.flatnonzero(blank(data.images))[:each]
-    rows = [(i, f"{names[i]}\n{_nf_votes(data.votes[i])}") for i in faceless]
-    rows += [(i, f"{names[i]}\nblank") for i in empty if i not in faceless]
-    rows += [(i, f"{names[i]}\nsame picture") for i in conflicting_rows(data)[:each]]
+    groups, empty = image_groups(data.images), blank(data.images)
+    faceless, conflicts = not_a_face(data.votes), conflicting_rows(data)
+
+    def some(positions: np.ndarray) -> list[int]:
+        once = first_of_each(positions, groups)
+        turn = pd.Series(once).groupby(data.labels[once]).cumcount().to_numpy()
+        return once[np.argsort(turn, kind="stable")][:each].tolist()
+
+    rows = [(i, f"{_names(data.labels[[i]])}\n{_nf_votes(data.votes[i])}")
+            for i in some(faceless[~empty[faceless]])]  # fmt: skip
+    rows += [(i, f"{_names(data.labels[groups == groups[i]])}\none image")
+             for i in some(conflicts[~empty[conflicts]])]  # fmt: skip
+    rows += [(i, f"{_names(data.labels[[i]])}\nblank") for i in some(np.flatnonzero(empty))]
     return pd.DataFrame(rows, columns=["position", "why"])
+
+
+def _names(labels: np.ndarray) -> str:
+    return ", ".join(FER_CLASSES[label] for label in np.unique(labels))
 
 
 def _nf_votes(votes: np.ndarray) -> str:

@@ -195,7 +195,7 @@ def _device(name: str) -> torch.device:
 
 
 def _within_project(path: Path) -> Path:
-    """The path from the project's folder if it lies in there, which is the same on every machine."""
+    """The path from the project's folder if it lies in there: the same on every machine."""
     root, path = project_root(), path.resolve()
     return path.relative_to(root) if path.is_relative_to(root) else path
 

@@ -1,7 +1,7 @@
 """Label order, class names and remaps: the only place where they stand.
 
-The order of the seven classes is FER2013's (the numbers in `fer2013.csv`). The three valence classes
-follow paper A's remapping for its real-time system: Positive = happy; Neutral = neutral;
+The order of the seven classes is FER2013's (the numbers in `fer2013.csv`). The three valence
+classes follow paper A's remapping for its real-time system: Positive = happy; Neutral = neutral;
 Negative = angry, disgust, fear, sad; surprise is left out as ambiguous.
 """
 

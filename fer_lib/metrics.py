@@ -63,7 +63,7 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def per_class_recall(counts: np.ndarray) -> np.ndarray:
-    """Share of each true class that was found: (..., K, K) -> (..., K), NaN for a class without image."""
+    """Share of each true class that was found: (..., K, K) -> (..., K); NaN without images."""
     return _divide(_diagonal(counts), counts.sum(axis=-1))
 
 

@@ -4,9 +4,9 @@
                                  -> ProjectionHead -> embeddings      (SupCon pretraining only)
 
 What paper A states: two multi-scale stages of parallel 3x3 and 5x5 branches, refinement by residual
-learning and CBAM, a strided convolution between the stages, channel-wise concatenation in the second
-stage, 2.37 million parameters. What we infer: the first stage adds its branches. Everything else
-(channel widths, depth, strides, where CBAM sits) is chosen here; see `reports/*/80_report`.
+learning and CBAM, a strided convolution between the stages, channel-wise concatenation in the
+second stage, 2.37 million parameters. What we infer: the first stage adds its branches. Everything
+else (channel widths, depth, strides, where CBAM sits) is chosen here; see the report notebook.
 
 Shapes below: B faces, C channels, H x W pixels.
 """
@@ -166,7 +166,7 @@ class Encoder(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Features to unit vectors for SupCon; thrown away after pretraining (Khosla et al. 2020, 3.1)."""
+    """Features to unit vectors for SupCon; thrown away afterwards (Khosla et al. 2020, 3.1)."""
 
     def __init__(self, feature_width: int, width: int = 128) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A part of `params.yaml`: unknown names are refused, so that a typing slip is no silent default."""
+    """A part of `params.yaml`: unknown names are refused, so that no slip is a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class Section(BaseModel):
 class World(Section):
     """The synthetic faces of the sample study."""
 
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     train: Count
     public_test: Count
     private_test: Count
@@ -93,6 +93,7 @@ class Study(Section):
     ckplus: CkPlus
     evaluation: Evaluation
     video: Video
+    publish_weights: bool
 
 
 def load(study: str, root: Path | None = None) -> Study:

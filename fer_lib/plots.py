@@ -1,7 +1,7 @@
 """One look for every figure, and the figures that several notebooks draw.
 
-Each function returns a matplotlib Figure. Colours are seaborn's colour-blind safe set, and nothing is
-told by colour alone. Nothing here depends on the date, so the same numbers give the same file.
+Each function returns a matplotlib Figure. Colours are seaborn's colour-blind safe set, and nothing
+is told by colour alone. Nothing here depends on the date, so the same numbers give the same file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -37,6 +38,13 @@ def save(figure: Figure, path: Path) -> Figure:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return figure
+
+
+def show(figure: Figure, path: Path, caption: str) -> None:
+    """Save `figure`, and in a notebook show it with its caption (Markdown) below."""
+    save(figure, path)
+    display(figure, Markdown(f"*{caption}*"))
+    plt.close(figure)  # else the notebook would show it a second time
 
 
 def distribution_bars(tables: Mapping[str, pd.DataFrame], unit: str = "images") -> Figure:
@@ -150,7 +158,8 @@ def reliability_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set_xticks(np.linspace(0, 1, 5))
     figure.get_layout_engine().set(w_pad=0.12)
     axes[0, 0].set_ylabel("accuracy; share of images")
-    axes[0, 0].legend(loc="upper left", fontsize=8)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -198,7 +207,8 @@ def face_grid(
     cell = max(side + 0.08, 0.98), side + 0.1 + 0.125 * lines
     foot = 0.22 if credit else 0.0
     size = cell[0] * columns, cell[1] * rows + foot
-    figure = plt.figure(figsize=size, layout="none")
+    figure = plt.figure(figsize=size)
+    figure.set_layout_engine("none")  # the places are worked out here
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(place, columns)
         left = column * cell[0] + (cell[0] - side) / 2

@@ -1,7 +1,7 @@
 """A progress bar that reaches the terminal also from inside an executed notebook.
 
 Papermill keeps a cell's output for the notebook. `scripts/run_nb.py` names a file in the variable
-below and copies what is written there to the terminal, so the bar moves and the notebook stays clean.
+below and copies what is written there to the terminal: the bar moves, the notebook stays clean.
 """
 
 import os

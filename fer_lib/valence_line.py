@@ -6,16 +6,18 @@ video, but for one row of numbers a frame.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from fer_lib.errors import UserError
 from fer_lib.faces import FACE_SIDE, Box, Detector, HaarDetector, crop_face, to_grey
 from fer_lib.inference import Recogniser, valence, valence_shares
 from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.progress import progress_bar
-from fer_lib.video import read_frames, video_info
+from fer_lib.video import Frame, read_frames, video_info
 
 SHARES = [f"p_{name}" for name in VALENCE_CLASSES]
 COLUMNS = [
@@ -143,6 +145,61 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     if both.sum() < 2 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return float("nan")
     return float(np.corrcoef(a[both], b[both])[0, 1])
+
+
+def compare(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """How well a line follows the truth, over the frames whose face is present and found.
+
+    Args:
+        table: what `valence_line` returns.
+        truth: one row a frame of the same video; columns valence, face_present (0 or 1).
+
+    Returns:
+        Rows "frame by frame" and "smoothed"; columns correlation, mean absolute error (0 to 2),
+        and lag, seconds (see `lag_seconds`).
+
+    Raises:
+        UserError: if the truth has another number of frames than the video.
+    """
+    if len(truth) != len(table):
+        raise UserError(
+            f"the truth has {len(truth)} rows, the video {len(table)} frames: draw both again "
+            "with `uv run dvc repro -f`."
+        )
+    shown = (truth.face_present == 1) & table.face_found
+    rows = {}
+    for name, line in (("frame by frame", table.valence), ("smoothed", table.valence_smooth)):
+        rows[name] = {
+            "correlation": correlation(line[shown], truth.valence[shown]),
+            "mean absolute error": (line - truth.valence)[shown].abs().mean(),
+            "lag, seconds": lag_seconds(table.time_s, line.where(shown), truth.valence),
+        }
+    return pd.DataFrame(rows).T
+
+
+def thirds(table: pd.DataFrame) -> pd.DataFrame:
+    """The line in three equally long parts of the video, not smoothed.
+
+    Returns:
+        Rows "first third", "second third", "last third"; columns valence (mean), spread (standard
+        deviation), frames (with a face).
+    """
+    since = table.time_s - table.time_s.iloc[0]
+    part = np.minimum((3 * since / max(since.iloc[-1], 1e-9)).astype(int), 2)
+    told = table.valence.groupby(part).agg(["mean", "std", "count"]).reindex(range(3))
+    told.columns = ["valence", "spread", "frames"]
+    told.index = ["first third", "second third", "last third"]
+    return told.astype({"frames": "Int64"})
+
+
+def crops(frames: Sequence[Frame], table: pd.DataFrame, margin: float) -> np.ndarray:
+    """What the network was given of some frames; (N, 48, 48) uint8, blank without a face."""
+    faces = []
+    for frame in frames:
+        row = table.iloc[frame.index]
+        box = Box(*(int(row[side]) for side in "xywh")) if row.face_found else None
+        faces.append(_crop_or_blank(to_grey(frame.rgb), box, margin))
+    return np.array(faces, dtype=np.uint8).reshape(-1, FACE_SIDE, FACE_SIDE)
 
 
 def save_line(table: pd.DataFrame, path: Path) -> None:

@@ -18,7 +18,7 @@ from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.valence_line import SHARES, stretches
 from fer_lib.video import Frame
 
-STILL_WIDTH = 170  # pixels: as much as a page shows of one of several stills
+STILL_WIDTH = 150  # pixels: as much as a page shows of one of several stills
 GAP_COLOUR = "#d9d9d9"
 
 
@@ -52,14 +52,14 @@ def film_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -
     """
     rows = -(-len(frames) // columns)
     height, width = frames[0].rgb.shape[:2]
-    size = (1.65 * columns, (1.65 * height / width + 0.36) * rows)
+    size = (1.38 * columns, (1.38 * height / width + 0.32) * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, frame in zip(axes.flat, frames, strict=False):
         row = table.iloc[frame.index]
         _still(axis, frame, row)
-        axis.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=8, weight="normal")
+        axis.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=7, weight="normal")
     return figure
 
 
@@ -76,7 +76,7 @@ def line_on_frame(frame: Frame, table: pd.DataFrame) -> Figure:
     )
     row = table.iloc[frame.index]
     top.set_axis_off()
-    _still(top, frame, row, 2 * STILL_WIDTH)
+    _still(top, frame, row, 3 * STILL_WIDTH)
     top.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=9, weight="normal")
     past = table.iloc[: frame.index + 1]
     _shade_gaps(bottom, past)
@@ -132,7 +132,7 @@ def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
     axis.axhline(0, color="0.4", lw=0.8)
     axis.set(xlabel="time, seconds", ylabel="valence", ylim=(-1.05, 1.05))
     axis.set_xlim(table.time_s.iloc[0], table.time_s.iloc[-1])
-    axis.set_yticks([-1, 0, 1], ["−1 negative", "0 neutral", "+1 positive"])
+    axis.set_yticks([-1, 0, 1], ["-1 negative", "0 neutral", "+1 positive"])
 
 
 def _colour(index: int) -> tuple[float, float, float]:

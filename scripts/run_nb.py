@@ -1,8 +1,8 @@
-"""Run one notebook as a stage: `python scripts/run_nb.py notebooks/X.ipynb build/STUDY name=value ...`
+"""Run one notebook as a stage: `python scripts/run_nb.py NOTEBOOK OUTPUT_FOLDER name=value ...`
 
 Papermill does the work; around it stand the three things a DVC stage needs:
-- while it runs, the notebook lies in `OUT/X.running.ipynb`, so that a failed one stays for reading and
-  `OUT/X.ipynb` is whole or absent;
+- while it runs, the notebook lies in `OUT/X.running.ipynb`, so that a failed one stays for reading
+  and `OUT/X.ipynb` is whole or absent;
 - afterwards times, ids and versions are dropped, so that the same work gives the same bytes;
 - progress bars written by `fer_lib.progress` are copied to the terminal.
 """

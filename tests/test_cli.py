@@ -56,7 +56,7 @@ def predict(shelf, *arguments, model="seven"):
 
 
 def table(path):
-    with open(path, newline="") as file:
+    with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -199,19 +199,19 @@ def test_wrong_input_is_one_sentence_and_status_2(shelf, tmp_path):
     cut.write_bytes(weights.read_bytes()[:3000])
     (tmp_path / "folder").mkdir()
     (tmp_path / "out.csv").write_text("earlier results\n")
+    there, nowhere = ["--csv", tmp_path / "out.csv"], ["--csv", tmp_path / "no" / "out.csv"]
+    mine = ["--model", weights]
     cases = {
-        "does not exist": ["predict", tmp_path / "nobody.png"],
-        "holds no image": ["predict", tmp_path / "folder"],
-        "fer99 is neither a model's name nor a file": ["predict", portrait, "--model", "fer99"],
-        "damaged or cut short": ["predict", portrait, "--model", cut],
-        "'toaster' is not available": ["predict", portrait, "--model", weights, "--device", "toaster"],
-        "cannot be written": ["predict", portrait, "--model", weights, "--csv", tmp_path / "no" / "o.csv"],
-        "folder cannot be written": ["predict", portrait, "--csv", tmp_path / "folder"],
-    }  # fmt: skip
+        "does not exist": [tmp_path / "nobody.png", *there],
+        "holds no image": [tmp_path / "folder", *there],
+        "fer99 is neither a model's name nor a file": [portrait, "--model", "fer99", *there],
+        "damaged or cut short": [portrait, "--model", cut, *there],
+        "'toaster' is not available": [portrait, *mine, "--device", "toaster", *there],
+        "out.csv cannot be written": [portrait, *mine, *nowhere],
+        "folder cannot be written": [portrait, *mine, "--csv", tmp_path / "folder"],
+    }
     for words, arguments in cases.items():
-        result = fer(
-            *arguments, *(["--csv", tmp_path / "out.csv"] if "--csv" not in arguments else [])
-        )
+        result = fer("predict", *arguments)
         assert result.exit_code == 2, words
         *_, last = result.stderr.strip().splitlines()
         assert last.startswith("Error: ") and words in last, result.output

@@ -50,7 +50,7 @@ def test_a_wall_has_no_face():
 
 def test_a_missing_cascade_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(faces, "_cascade_file", lambda: tmp_path / "none.xml")
-    with pytest.raises(UserError, match="none.xml is missing in OpenCV .* pyproject.toml"):
+    with pytest.raises(UserError, match=r"none.xml is missing in OpenCV .* pyproject.toml"):
         HaarDetector()
 
 

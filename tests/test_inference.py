@@ -99,24 +99,24 @@ def test_a_name_prefers_the_users_paper_run_then_the_published_weights(project):
 
 
 def test_a_name_without_weights_says_what_to_run(project):
-    with pytest.raises(UserError, match="no trained fer13-3 was found .*fer study sample"):
+    with pytest.raises(UserError, match=r"no trained fer13-3 was found .*fer study sample"):
         find_weights("fer13-3")
 
 
 def test_an_unknown_name_lists_the_known_ones(project):
-    with pytest.raises(UserError, match="fer14 is neither .* fer13-7, fer13-3, ckplus-7"):
+    with pytest.raises(UserError, match=r"fer14 is neither .* fer13-7, fer13-3, ckplus-7"):
         Recogniser.load("fer14")
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match="gone.safetensors is missing: train it"):
+    with pytest.raises(UserError, match=r"gone.safetensors is missing: train it"):
         Recogniser.load(tmp_path / "gone.safetensors")
 
 
 def test_truncated_weights_are_told(tmp_path):
     path = save_random(tmp_path / "w.safetensors")
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match="w.safetensors is damaged or cut short"):
+    with pytest.raises(UserError, match=r"w.safetensors is damaged or cut short"):
         Recogniser.load(path)
 
 

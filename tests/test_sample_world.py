@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from fer_lib.face_drawing import draw_face
-from fer_lib.face_people import EXPRESSIONS, Actions, Light, Pose, at_intensity, random_identity
+from fer_lib.face_people import (
+    ACTION_NAMES,
+    EXPRESSIONS,
+    Actions,
+    Light,
+    Pose,
+    at_intensity,
+    random_identity,
+)
 from fer_lib.labels import CKPLUS_EMOTIONS, FER_CLASSES, FER_PLUS_COLUMNS, FER_PLUS_TO_FER
 from fer_lib.sample_fer2013 import draw_row, plan_rows, write_fer2013
 from fer_lib.sample_world import draw_world, film_truth
@@ -146,6 +154,8 @@ def test_copies_cross_the_splits_and_some_conflict(plan: pd.DataFrame) -> None:
     for usage in ("Training", "PublicTest", "PrivateTest"):
         assert 0.01 < (copies.usage == usage).sum() / (plan.usage == usage).sum() < 0.05
     assert 3 <= (originals.label.to_numpy() != copies.label.to_numpy()).sum() < len(copies) / 2
+    within = copies[copies.usage == "Training"]
+    assert 0.08 < within.label_was_flipped.mean() < 0.35  # far more often than other labels
 
 
 def test_copies_are_identical_and_nothing_else_is(world: Path) -> None:
@@ -179,6 +189,19 @@ def test_every_two_looks_differ_in_the_face_alone() -> None:
         difference = np.abs(a - b)
         assert difference[30:100, 25:95].mean() > 1.5, (one, other)
         assert difference[:, :5].max() == 0, (one, other)
+
+
+@pytest.mark.parametrize("name", ACTION_NAMES)
+def test_every_action_shows(name: str) -> None:
+    assert np.abs(face_of(Actions(**{name: 1.0})) - face_of(Actions())).max() > 20
+
+
+def test_frowning_lowers_and_grieving_raises_the_inner_brows() -> None:
+    def height(act: Actions) -> int:
+        return int(face_of(act)[22:44, 67:72].mean(axis=1).argmin())  # darkest row = the brow
+
+    assert height(Actions(frown=1)) >= height(Actions()) + 3
+    assert height(Actions(inner_brow=1)) <= height(Actions()) - 3
 
 
 @pytest.mark.parametrize("name", [n for n in EXPRESSIONS if n != "neutral"])

@@ -193,7 +193,7 @@ def test_augmentation_off_is_identity_and_flip_is_a_mirror():
     images, _ = bars(8)
     images[:, :, :5] = 255  # left and right differ
     numbers = torch.Generator().manual_seed(0)
-    nothing = dict(rotate=0.0, shift=0.0, scale=0.0, gamma=0.0, erase=0.0)
+    nothing = {"rotate": 0.0, "shift": 0.0, "scale": 0.0, "gamma": 0.0, "erase": 0.0}
     still = augment(images, Augmentation(flip=0.0, **nothing), numbers)
     torch.testing.assert_close(still, images.float(), atol=0.01, rtol=0)
     mirrored = augment(images, Augmentation(flip=1.0, **nothing), numbers)

@@ -13,8 +13,17 @@ from fer_lib.faces import Box
 from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.sample_world import write_video
 from fer_lib.valence_line import (
-    COLUMNS, correlation, lag_seconds, save_line, smooth, stretches, valence_line,
-)  # fmt: skip
+    COLUMNS,
+    compare,
+    correlation,
+    crops,
+    lag_seconds,
+    save_line,
+    smooth,
+    stretches,
+    thirds,
+    valence_line,
+)
 from fer_lib.video import pick_frames, read_frames, video_info
 
 WIDTH, HEIGHT = 64, 48
@@ -298,6 +307,45 @@ def test_the_sample_video_end_to_end(tmp_path):
     assert table.face_found[truth.face_present == 1].mean() > 0.9
     assert (truth.face_present == 0).sum() >= 2  # else the next line would say nothing
     assert table.face_found[truth.face_present == 0].mean() < 0.4
+
+
+def test_crops_are_what_the_network_was_given(tmp_path):
+    path = write(tmp_path / "a.mp4", 6)
+    table = valence_line(path, Answers(), detector=Finder([2]))
+    given = crops(pick_frames(path, [1, 2]), table, 0.0)
+    assert given.shape == (2, 48, 48) and given.dtype == np.uint8
+    assert close_to(given[0], 45) and (given[1] == 0).all()
+    assert crops([], table, 0.0).shape == (0, 48, 48)
+
+
+def a_line(valence, found):
+    times = np.arange(len(valence)) / 25
+    table = pd.DataFrame({"time_s": times, "valence": valence, "face_found": found})
+    table.loc[~table.face_found, "valence"] = np.nan
+    return table.assign(valence_smooth=table.valence * 0.5)
+
+
+def test_compare_counts_only_faces_that_are_present_and_found():
+    true = np.sin(np.arange(200) / 9)
+    found = np.arange(200) % 7 > 0
+    truth = pd.DataFrame({"valence": true, "face_present": 1})
+    truth.loc[150:, "face_present"] = 0
+    answers = np.where(np.arange(200) < 150, true + 0.1, 9.0)  # wild, but nobody is there
+    told = compare(a_line(answers, found), truth)
+    assert list(told.index) == ["frame by frame", "smoothed"]
+    expected = [1, 0.1, 0]
+    np.testing.assert_allclose(told.loc["frame by frame"], expected, atol=1e-9)
+    assert told.loc["smoothed", "mean absolute error"] > 0.2
+    with pytest.raises(UserError, match="200 rows, the video 199 frames"):
+        compare(a_line(answers[1:], found[1:]), truth)
+
+
+def test_thirds_are_equally_long_in_time():
+    table = a_line(np.repeat([-1.0, 0.5, 1.0], [34, 33, 34]), np.arange(101) != 5)
+    told = thirds(table)
+    assert told.valence.tolist() == [-1, 0.5, 1] and told.frames.tolist() == [33, 33, 34]
+    short = thirds(a_line(np.array([0.4]), np.array([True])))
+    assert short.valence.iloc[0] == 0.4 and short.frames.tolist()[0] == 1
 
 
 # --------------------------------------------------------------------------- smoothing

@@ -1,0 +1,65 @@
+"""The tables that the report and the README show, made from the figures that the stages wrote."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from fer_lib.errors import UserError
+
+# What a figure is, what paper A says of it, and the key of ours.
+ROWS = (
+    ("Parameters, 7 classes", "2.37 M", "model.parameters"),
+    ("FER2013, 7 classes, PrivateTest", "not stated", "fer13_7.private.accuracy"),
+    ("... without images that stand in Training", "not stated", "fer13_7.private_dedup.accuracy"),
+    ("FER2013, 3 classes, PrivateTest", "not stated", "fer13_3.private.accuracy"),
+    ("FER2013, 3 classes, Public + Private", "81.08 % (split inferred)",
+     "fer13_3.public_private.accuracy"),
+    ("CK+, 7 classes, random folds", "96.77 % (split inferred)", "ckplus_7.random_split.accuracy"),
+    ("CK+, 7 classes, folds by subject", "not stated", "ckplus_7.subject_10fold.accuracy"),
+)  # fmt: skip
+
+
+def merged_figures(folder: Path) -> dict[str, dict]:
+    """All figures of a study: the union of `folder/*.json`.
+
+    Raises:
+        UserError: if two stages publish the same key, or none published any.
+    """
+    figures: dict[str, dict] = {}
+    for file in sorted(folder.glob("*.json")):
+        for key, entry in json.loads(file.read_text()).items():
+            if key in figures:
+                raise UserError(f"{file} publishes {key}, which another stage has: rename one.")
+            figures[key] = entry
+    if not figures:
+        raise UserError(f"{folder} holds no figures: run the stages before this one.")
+    return dict(sorted(figures.items()))
+
+
+def in_words(entry: dict | None) -> str:
+    """A figure as text: "63.2 % (61.6 to 64.8)", "2,369,538", or "-" where there is none."""
+    if entry is None:
+        return "-"
+    value, unit = entry["value"], entry["unit"]
+    if unit == "percent":
+        text = f"{value:.1f} %"
+        return text + (f" ({entry['low']:.1f} to {entry['high']:.1f})" if "low" in entry else "")
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    return text + (f" ({entry['low']:.3f} to {entry['high']:.3f})" if "low" in entry else "")
+
+
+def reproduction_table(figures: dict[str, dict]) -> pd.DataFrame:
+    """Paper A beside this study, one row a figure; intervals are 95 % bootstrap intervals."""
+    rows = []
+    for what, paper, key in ROWS:
+        entry = figures.get(key)
+        images = "" if entry is None or entry["unit"] != "percent" else f"{entry['n']:,}"
+        rows.append((what, paper, in_words(entry), images, key))
+    return pd.DataFrame(rows, columns=["figure", "paper A", "this study", "images", "key"])
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table as GitHub Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,51 @@
+"""Last stage of a study: copy what readers want from build/STUDY to reports/STUDY, which git keeps.
+
+    python scripts/publish.py STUDY
+
+Rendered notebooks, figures, training curves, `summary.json` (every published figure),
+`metrics.json` (the same, numbers only, for `dvc metrics`), and the trained weights as float16 where
+`params.yaml` says so. No image of a data set is copied but what a figure shows.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from fer_lib.checkpoints import read_weights, save_weights
+from fer_lib.labels import TASKS
+from fer_lib.params import load
+from fer_lib.paths import build_folder, project_root
+
+
+def publish(study: str) -> None:
+    """Write `reports/<study>` anew."""
+    build, reports = build_folder(study), project_root() / "reports" / study
+    shutil.rmtree(reports, ignore_errors=True)
+    for notebook in sorted(build.glob("[0-9]*.ipynb")):
+        if not notebook.name.endswith(".running.ipynb"):
+            copy(notebook, reports / "notebooks" / notebook.name)
+    for picture in sorted(build.glob("figures/*/*.png")):
+        copy(picture, reports / "figures" / picture.parent.name / picture.name)
+    for curve in sorted(build.glob("curves/*/plots/metrics/*.tsv")):
+        copy(curve, reports / "curves" / curve.parents[2].name / curve.name)
+    copy(build / "summary.json", reports / "summary.json")
+    figures = json.loads((build / "summary.json").read_text())
+    values = {key: entry["value"] for key, entry in figures.items()}
+    (reports / "metrics.json").write_text(json.dumps(values, indent=1) + "\n")
+    if load(study).publish_weights:
+        for task in TASKS:
+            weights, card = read_weights(build / f"{task}.safetensors")
+            save_weights(reports / "weights" / f"{task}.safetensors", weights, card, half=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy one file, its folder made where missing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    publish(sys.argv[1])

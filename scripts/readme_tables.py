@@ -1,0 +1,42 @@
+"""Write the README's tables from the committed figures: `python scripts/readme_tables.py [--check]`
+
+A table stands between `<!-- table: STUDY -->` and `<!-- end -->`. With --check nothing is written,
+and the exit status is 1 if a table differs from its figures.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from fer_lib.report import markdown_table, reproduction_table
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def with_tables(text: str) -> str:
+    """The README's text with every table made anew."""
+
+    def table(match: re.Match) -> str:
+        summary = README.parent / "reports" / match[2] / "summary.json"
+        rows = reproduction_table(json.loads(summary.read_text()))
+        return match[1] + markdown_table(rows) + match[3]
+
+    return BLOCK.sub(table, text)
+
+
+def main() -> int:
+    """Command line."""
+    text = README.read_text()
+    fresh = with_tables(text)
+    if "--check" in sys.argv[1:]:
+        if fresh != text:
+            print("README.md: a table differs from its figures; run scripts/readme_tables.py")
+        return int(fresh != text)
+    README.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Weights files: what goes in comes out, says what it is, and damage is told."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fer_lib import checkpoints
+from fer_lib.checkpoints import (
+    Card,
+    code_commit,
+    load_encoder,
+    load_model,
+    read_weights,
+    save_weights,
+)
+from fer_lib.errors import UserError
+from fer_lib.forward import predict_logits
+from fer_lib.model import Architecture, MSFERNet
+
+SMALL = Architecture(first_width=8, second_width=8, widths=(16, 16, 16))
+FACES = torch.randint(
+    0, 256, (5, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
+
+
+def card(**changes):
+    fields = {
+        "kind": "classifier", "study": "sample", "task": "fer13-7", "arch": SMALL,
+        "params": {"epochs": 2}, "commit": "abc", "notes": {"validation_accuracy": 0.5},
+    }  # fmt: skip
+    return Card(**fields | changes)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A small trained-looking network and its file."""
+    torch.manual_seed(0)
+    model = MSFERNet(7, SMALL).eval()
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), card())
+    return model, tmp_path / "model.safetensors"
+
+
+def test_round_trip(stored):
+    model, path = stored
+    again, says = load_model(path)
+    assert says == card()
+    assert says.classes[3] == "happy"
+    assert torch.equal(predict_logits(again, FACES), predict_logits(model, FACES))
+    encoder = load_encoder(path, SMALL)
+    assert torch.equal(predict_logits(encoder, FACES), predict_logits(model.encoder, FACES))
+
+
+def test_half_precision_is_half_the_size_and_nearly_the_same(stored, tmp_path):
+    model, path = stored
+    save_weights(tmp_path / "half.safetensors", model.state_dict(), card(), half=True)
+    again, _ = load_model(tmp_path / "half.safetensors")
+    assert next(again.parameters()).dtype == torch.float32
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.75 * path.stat().st_size
+    both = [predict_logits(m, FACES).softmax(dim=1) for m in (again, model)]
+    torch.testing.assert_close(*both, atol=5e-3, rtol=0)
+
+
+def test_prediction_does_not_depend_on_the_batch(stored):
+    model, _ = stored
+    whole, pieces = predict_logits(model, FACES), predict_logits(model, FACES, batch_size=2)
+    torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=0)
+    mirrored = predict_logits(model, FACES, flip=True)
+    torch.testing.assert_close(mirrored, predict_logits(model, FACES.flip(2), flip=True))
+
+
+def test_missing_truncated_and_foreign_files_are_told(stored, tmp_path):
+    _, path = stored
+    with pytest.raises(UserError, match=r"none\.safetensors is missing"):
+        read_weights(tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match=r"cut\.safetensors is damaged"):
+        read_weights(cut)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"w": torch.ones(2)}, foreign)
+    with pytest.raises(UserError, match="not written by this study"):
+        read_weights(foreign)
+
+
+def test_another_architecture_is_told(stored, tmp_path):
+    model, path = stored
+    with pytest.raises(UserError, match="another architecture"):
+        load_encoder(path, Architecture())
+    wrong = tmp_path / "wrong.safetensors"
+    save_weights(wrong, model.state_dict(), card(arch=Architecture()))
+    with pytest.raises(UserError, match="another architecture"):
+        load_model(wrong)
+    save_weights(wrong, model.encoder.state_dict(), card(kind="encoder", task="supcon"))
+    with pytest.raises(UserError, match="holds an encoder"):
+        load_model(wrong)
+
+
+def test_header_is_plain_json(stored):
+    from safetensors import safe_open
+
+    with safe_open(stored[1], framework="pt") as file:
+        assert json.loads(file.metadata()["study"]) == "sample"
+
+
+def test_commit_is_a_commit_or_says_why_not():
+    assert code_commit() in ("unknown", "uncommitted") or len(code_commit().split("+")[0]) == 40
+
+
+def test_fingerprint_ignores_docstrings_and_comments_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "checkpoints.py"))
+    monkeypatch.setattr(checkpoints, "TRAINING_CODE", ("code",))
+
+    def name(source):
+        (tmp_path / "code.py").write_text(source)
+        return checkpoints.fingerprint({}, [])
+
+    first = name('def f(x):\n    """One."""\n    return x + 1\n')
+    assert name('def f(x):\n    """Two."""\n    return x + 1  # so\n') == first
+    assert name('def f(x):\n    """One."""\n    return x + 2\n') != first
+    assert name('def f(x):\n    """One."""\n    return x\n') != first

@@ -1,0 +1,88 @@
+"""The DVC graph tells the truth: deps are what is imported, parameters exist, studies are alike."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from imports import ROOT, code_of, fer_lib_imports, with_what_they_import
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def body(stage: dict) -> dict:
+    """What a stage does, with or without `foreach`."""
+    return stage.get("do", stage)
+
+
+def runs(stage: dict) -> Path:
+    """The notebook or script that a stage runs."""
+    words = body(stage)["cmd"].split()
+    return ROOT / next((w for w in words if w.endswith(".ipynb")), words[1])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_are_what_the_stage_imports(name):
+    target, deps = runs(STAGES[name]), body(STAGES[name])["deps"]
+    source = code_of(target) if target.suffix == ".ipynb" else target.read_text()
+    imported = with_what_they_import(fer_lib_imports(source))
+    listed = {Path(dep).stem for dep in deps if dep.startswith("fer_lib/")}
+    assert listed == imported
+    assert str(target.relative_to(ROOT)) in deps
+
+
+def test_every_notebook_is_a_stage():
+    assert {runs(stage) for stage in STAGES.values() if runs(stage).suffix == ".ipynb"} == set(
+        NOTEBOOKS
+    )
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("study", PARAMS["studies"])
+def test_params_exist(name, study):
+    if name == "draw" and study != "sample":
+        pytest.skip("only the sample study draws its data")
+    for param in body(STAGES[name]).get("params", []):
+        for task in ("fer13-7", "fer13-3"):
+            path = param.replace("${key}", study).replace("${item.study}", study)
+            section = PARAMS
+            for part in path.replace("${item.task}", task).split("."):
+                section = section[part]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_passed_names_stand_in_the_parameters_cell(name):
+    target = runs(STAGES[name])
+    if target.suffix != ".ipynb":
+        pytest.skip("a script, no notebook")
+    passed = {w.split("=")[0] for w in body(STAGES[name])["cmd"].split() if "=" in w}
+    cells = nbformat.read(target, as_version=4).cells
+    marked = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(marked) == 1
+    namespace: dict = {}
+    exec(marked[0].source, namespace)
+    assert passed == {n for n in namespace if not n.startswith("__")}
+
+
+def test_only_publish_writes_what_git_keeps():
+    for name, stage in STAGES.items():
+        uncached = [out for out in body(stage)["outs"] if isinstance(out, dict)]
+        assert bool(uncached) == (name == "publish")
+        if name != "publish":
+            assert all(out.startswith("build/") for out in body(stage)["outs"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_clean_and_read_like_a_text(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    prose = [c for c in notebook.cells if c.cell_type == "markdown"]
+    assert not any(c.outputs or c.execution_count for c in code)
+    lengths = sorted(len(c.source.splitlines()) for c in code)
+    assert lengths[len(lengths) // 2] <= 8
+    text = "\n".join(c.source for c in prose)
+    assert prose[0].source.startswith("# ")
+    for part in ("**Question.**", "## Takeaways", "## References"):
+        assert part in text
