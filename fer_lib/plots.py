@@ -156,7 +156,7 @@ def reliability_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
             )  # fmt: skip
         axis.set(title=title, xlabel="confidence (largest probability)", xlim=(0, 1), ylim=(0, 1))
         axis.set_xticks(np.linspace(0, 1, 5))
-    figure.get_layout_engine().set(w_pad=0.12)
+    figure.set_layout_engine("constrained", w_pad=0.12)
     axes[0, 0].set_ylabel("accuracy; share of images")
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)

@@ -114,8 +114,8 @@ def _still(axis: Axes, frame: Frame, row: pd.Series, width: int = STILL_WIDTH) -
 
 
 def _class_colour(row: pd.Series) -> int:
-    """Place in the palette: orange negative, grey neutral, green positive."""
-    return (1, 7, 2)[int(row[SHARES].to_numpy(dtype=np.float64).argmax())]
+    """Place in the palette: orange negative, blue neutral, green positive."""
+    return (1, 0, 2)[int(row[SHARES].to_numpy(dtype=np.float64).argmax())]
 
 
 def _shade_gaps(axis: Axes, table: pd.DataFrame) -> None:
