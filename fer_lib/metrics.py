@@ -16,7 +16,6 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from fer_lib.errors import UserError
-from fer_lib.labels import TO_VALENCE, VALENCE_CLASSES
 
 Metric = Callable[[np.ndarray], np.ndarray]
 
@@ -178,23 +177,6 @@ def expected_calibration_error(
     table = reliability_bins(probabilities, labels, bins)
     gap = (table.accuracy - table.confidence).abs()
     return float((gap * table.images).sum() / table.images.sum())
-
-
-def as_valence(probabilities: np.ndarray) -> np.ndarray:
-    """Seven emotion probabilities added up to three of valence, surprise left out.
-
-    Args:
-        probabilities: (N, 7) float, in the order of `labels.FER_CLASSES`, rows sum to 1.
-
-    Returns:
-        (N, 3) float in the order of `labels.VALENCE_CLASSES`; rows sum to 1. A row that is all
-        surprise becomes a third each.
-    """
-    member = TO_VALENCE[:, None] == np.arange(len(VALENCE_CLASSES))
-    sums = probabilities @ member
-    total = sums.sum(axis=1, keepdims=True)
-    even = np.full_like(sums, 1 / len(VALENCE_CLASSES))
-    return np.divide(sums, total, out=even, where=total > 0)
 
 
 def figure(

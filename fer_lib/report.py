@@ -56,7 +56,9 @@ def reproduction_table(figures: dict[str, dict]) -> pd.DataFrame:
         entry = figures.get(key)
         images = "" if entry is None or entry["unit"] != "percent" else f"{entry['n']:,}"
         rows.append((what, paper, in_words(entry), images, key))
-    return pd.DataFrame(rows, columns=["figure", "paper A (real faces)", "this study", "images", "key"])
+    return pd.DataFrame(
+        rows, columns=["figure", "paper A (real faces)", "this study", "images", "key"]
+    )
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -9,7 +9,6 @@ import torchmetrics.functional.classification as oracle
 
 from fer_lib import metrics
 from fer_lib.errors import UserError
-from fer_lib.labels import TO_VALENCE
 
 K = 7
 ABOUT = {"split": "s", "protocol": "p", "seeds": [1], "stage": "40"}
@@ -182,16 +181,6 @@ def test_calibration_at_the_ends():
     assert metrics.expected_calibration_error(even, np.array([0, 1, 0, 1])) == 0
     table = metrics.reliability_bins(np.vstack([sure[:, :2], even]), np.zeros(8, dtype=int))
     assert table.images.sum() == 8 and table.high.max() == 1
-
-
-def test_seven_probabilities_add_up_to_three(answers):
-    _, _, probabilities = answers
-    three = metrics.as_valence(probabilities)
-    for row, sums in zip(probabilities[:50], three[:50], strict=True):
-        expected = [sum(row[k] for k in range(K) if TO_VALENCE[k] == v) for v in range(3)]
-        np.testing.assert_allclose(sums, np.array(expected) / sum(expected), rtol=1e-12)
-    surprised = metrics.as_valence(np.eye(K)[[5, 3]])
-    np.testing.assert_allclose(surprised, [[1 / 3] * 3, [0, 0, 1]])
 
 
 def test_figure_rounds_by_unit_and_carries_what_is_needed():
