@@ -277,6 +277,7 @@ def test_study_paper_runs_its_own_file(project, ckplus):
     (root / "data/raw/ckplus" / ckplus).mkdir(parents=True)
     assert fer("study", "paper").exit_code == 7
     assert runs[0][0] == [sys.executable, "-m", "dvc", "repro", "paper/dvc.yaml"]
+    assert (root / "data/raw/video").is_dir()
 
 
 def test_an_unknown_study_is_refused(project):
