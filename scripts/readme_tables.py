@@ -12,7 +12,7 @@ from pathlib import Path
 from fer_lib.report import markdown_table, reproduction_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def with_tables(text: str) -> str:
@@ -21,7 +21,7 @@ def with_tables(text: str) -> str:
     def table(match: re.Match) -> str:
         summary = README.parent / "reports" / match[2] / "summary.json"
         rows = reproduction_table(json.loads(summary.read_text()))
-        return match[1] + markdown_table(rows) + match[3]
+        return match[1] + markdown_table(rows) + "\n" + match[3]
 
     return BLOCK.sub(table, text)
 
