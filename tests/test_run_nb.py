@@ -1,5 +1,6 @@
 """Notebooks as stages: same bytes each time, and a failed one stays for reading."""
 
+import os
 import sys
 
 import nbformat
@@ -8,6 +9,13 @@ from imports import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from run_nb import joined_streams, normalise, run, target_name
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    """The runner sets variables for its kernel and then ends; a test must put them back."""
+    monkeypatch.setenv("FER_PROGRESS_FILE", "")
+    monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
 def notebook(path, *sources):
