@@ -11,9 +11,9 @@ import time
 import torch
 import torch.nn.functional as F
 
-from fer_lib.augment import Augmentation, augment, standardise
+from fer_lib.augment import augment, standardise
 from fer_lib.model import MSFERNet
-from fer_lib.params import Training
+from fer_lib.params import Augmentation, Training
 from fer_lib.training import make_optimizer, update_average
 
 BATCH, STEPS, WARM_UP = 128, 20, 3

@@ -5,32 +5,12 @@ call an image costs more than the network's own step on a GPU.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a face may be changed without changing what it expresses.
-
-    Attributes:
-        flip: probability of a mirror image.
-        rotate: largest turn, degrees either way.
-        shift: largest move, as a share of the side, either way, both directions.
-        scale: largest change of size, as a share, either way.
-        gamma: largest log2 of the exponent applied to grey values in [0, 1] (0 = none).
-        erase: probability that a box of up to a third of each side is replaced by mid-grey.
-    """
-
-    flip: float = 0.5
-    rotate: float = 10.0
-    shift: float = 0.08
-    scale: float = 0.1
-    gamma: float = 0.5
-    erase: float = 0.25
+from fer_lib.params import Augmentation
 
 
 def standardise(images: Tensor) -> Tensor:
@@ -83,6 +63,27 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
 
     x = x.clamp(0, 1) ** torch.exp2(how.gamma * signed[:, 5])[:, None, None]
     return 255 * _erase(x, how.erase, u[:, 6:11])
+
+
+def mixup(faces: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
+    """Blend every face of a batch with another one (Zhang et al. 2018, eq. 1).
+
+    Args:
+        faces: (B, 1, H, W) float.
+        labels: (B,) int64.
+        alpha: of the Beta(alpha, alpha) that one share a batch is drawn from (torch's own random
+            numbers); 0 changes nothing and draws nothing.
+
+    Returns:
+        The blends, the labels (B,) of the partners, and the share of the faces themselves, at
+        least one half: the loss is share * loss(labels) + (1 - share) * loss(partners).
+    """
+    if not alpha:
+        return faces, labels, 1.0
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    share = max(share, 1 - share)  # the same blends; the face in the foreground gives the label
+    partners = torch.randperm(len(faces)).to(faces.device)
+    return share * faces + (1 - share) * faces[partners], labels[partners], share
 
 
 def _erase(x: Tensor, probability: float, u: Tensor) -> Tensor:

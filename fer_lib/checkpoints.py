@@ -21,7 +21,8 @@ from torch import Tensor
 
 from fer_lib.errors import UserError
 from fer_lib.labels import TASKS
-from fer_lib.model import Architecture, Encoder, MSFERNet
+from fer_lib.model import Encoder, MSFERNet
+from fer_lib.params import Architecture
 from fer_lib.paths import project_root
 
 # The modules whose code decides what a training run computes.

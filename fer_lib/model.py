@@ -11,41 +11,13 @@ else (channel widths, depth, strides, where CBAM sits) is chosen here; see the r
 Shapes below: B faces, C channels, H x W pixels.
 """
 
-from dataclasses import asdict, dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer_lib.params import Architecture
+
 FACE_SIZE = 48
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Everything that decides the shape of a network; stored beside its weights.
-
-    The defaults give 2.37 million parameters with seven classes. `branches`, `attention`,
-    `residual` and `fuse_first` are the switches of the ablation.
-    """
-
-    first_width: int = 16
-    second_width: int = 44  # of each branch of stage 2, which concatenates them
-    widths: tuple[int, ...] = (112, 256, 256)  # of the residual blocks after stage 2
-    branches: tuple[int, ...] = (3, 5)  # kernel sizes side by side; (3,) is a single scale
-    attention: bool = True
-    residual: bool = True
-    fuse_first: str = "add"  # or "concat"
-
-    def __post_init__(self) -> None:
-        # Read back from JSON the tuples arrive as lists.
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "branches", tuple(self.branches))
-        if self.fuse_first not in ("add", "concat"):
-            raise ValueError(f"fuse_first must be 'add' or 'concat', not {self.fuse_first!r}")
-
-    def as_dict(self) -> dict:
-        """The fields as plain JSON types."""
-        return asdict(self)
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

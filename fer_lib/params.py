@@ -1,22 +1,71 @@
 """`params.yaml`, read and checked.
 
 Each stage reads one section of its study, so DVC reruns just the stages whose section changed.
+Nothing here imports torch, so that a stage which needs none starts at once.
 """
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fer_lib.augment import Augmentation
 from fer_lib.errors import UserError
-from fer_lib.model import Architecture
 from fer_lib.paths import project_root
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shape of a network; stored beside its weights.
+
+    The defaults give 2.37 million parameters with seven classes. `branches`, `attention`,
+    `residual` and `fuse_first` are the switches of the ablation.
+    """
+
+    first_width: int = 16
+    second_width: int = 44  # of each branch of stage 2, which concatenates them
+    widths: tuple[int, ...] = (112, 256, 256)  # of the residual blocks after stage 2
+    branches: tuple[int, ...] = (3, 5)  # kernel sizes side by side; (3,) is a single scale
+    attention: bool = True
+    residual: bool = True
+    fuse_first: str = "add"  # or "concat"
+
+    def __post_init__(self) -> None:
+        # Read back from JSON the tuples arrive as lists.
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "branches", tuple(self.branches))
+        if self.fuse_first not in ("add", "concat"):
+            raise ValueError(f"fuse_first must be 'add' or 'concat', not {self.fuse_first!r}")
+
+    def as_dict(self) -> dict:
+        """The fields as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a face may be changed without changing what it expresses.
+
+    Attributes:
+        flip: probability of a mirror image.
+        rotate: largest turn, degrees either way.
+        shift: largest move, as a share of the side, either way, both directions.
+        scale: largest change of size, as a share, either way.
+        gamma: largest log2 of the exponent applied to grey values in [0, 1] (0 = none).
+        erase: probability that a box of up to a third of each side is replaced by mid-grey.
+    """
+
+    flip: float = 0.5
+    rotate: float = 10.0
+    shift: float = 0.08
+    scale: float = 0.1
+    gamma: float = 0.5
+    erase: float = 0.25
 
 
 class Section(BaseModel):
@@ -40,7 +89,8 @@ class Training(Section):
     """One run of the training loop.
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
-    in faces (each SupCon face gives two views), `precision` as in lightning's Fabric.
+    in faces (each SupCon face gives two views), `precision` as in lightning's Fabric; `mixup` is
+    the alpha of `augment.mixup`.
     """
 
     seed: int
@@ -53,6 +103,7 @@ class Training(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
     temperature: Positive = 0.1
     embedding_width: Count = 128
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"

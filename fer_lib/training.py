@@ -9,6 +9,7 @@ same bits as an undisturbed one (on the CPU, with the same number of threads).
 """
 
 import copy
+import logging
 import math
 import os
 import shutil
@@ -19,10 +20,10 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fer_lib.augment import augment, standardise
+from fer_lib.augment import augment, mixup, standardise
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
 from fer_lib.losses import supcon_loss
@@ -30,6 +31,9 @@ from fer_lib.params import Training
 from fer_lib.progress import progress_bar
 
 Objective = Callable[[Tensor, Tensor], Tensor]
+
+# Fabric announces its precision as a warning would be; in a notebook it only puzzles.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 @dataclass
@@ -101,9 +105,12 @@ def fit(
         fabric: device, precision and processes; by default one process on the best device.
 
     Raises:
-        UserError: if a class has no image, the loss is not finite, or the checkpoint is damaged.
+        UserError: if a class has no image, the loss is not finite, the checkpoint is damaged, or
+            SupCon is asked to mix faces, which have no labels in common then.
     """
     check_labels(labels, classes)
+    if settings.mixup and views > 1:
+        raise UserError(f"{title}: mixup is for classifiers: set mixup to 0 in params.yaml.")
     fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)
     fabric.launch()
     network = model.to(fabric.device).to(memory_format=torch.channels_last)
@@ -129,7 +136,7 @@ def fit(
     bar.update(epoch * steps)
     while epoch < settings.epochs:
         epoch += 1
-        torch.manual_seed(settings.seed * 1000 + epoch)  # dropout
+        torch.manual_seed(settings.seed * 1000 + epoch)  # dropout, mixup
         order_numbers = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
         order = torch.randperm(len(images), generator=order_numbers).to(images.device)
         # Each process draws views of its own faces from its own numbers.
@@ -147,9 +154,12 @@ def fit(
             chosen = chosen[fabric.global_rank :: fabric.world_size].repeat(views)
             faces = standardise(augment(images[chosen], settings.augmentation, view_numbers))
             targets = labels[chosen]
+            faces, partners, share = mixup(faces, targets, settings.mixup)
 
             outputs = network(faces)
             loss = objective(outputs, targets)
+            if share < 1:
+                loss = share * loss + (1 - share) * objective(outputs, partners)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()

@@ -17,7 +17,8 @@ from fer_lib.checkpoints import (
 )
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
-from fer_lib.model import Architecture, MSFERNet
+from fer_lib.model import MSFERNet
+from fer_lib.params import Architecture
 
 SMALL = Architecture(first_width=8, second_width=8, widths=(16, 16, 16))
 FACES = torch.randint(

@@ -16,7 +16,8 @@ from fer_lib.checkpoints import Card, save_weights
 from fer_lib.images import read_grey
 from fer_lib.inference import Recogniser
 from fer_lib.labels import TASKS
-from fer_lib.model import Architecture, MSFERNet
+from fer_lib.model import MSFERNet
+from fer_lib.params import Architecture
 from fer_lib.sample_world import write_video
 from fer_lib.video import read_frames
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fer_lib import crossvalidation
-from fer_lib.model import Architecture, Encoder
-from fer_lib.params import Training
+from fer_lib.model import Encoder
+from fer_lib.params import Architecture, Training
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8, 8))
 SETTINGS = Training(seed=3, epochs=1, batch_size=6, lr=0.01, precision="32-true")

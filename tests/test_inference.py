@@ -13,7 +13,8 @@ from fer_lib.checkpoints import Card, save_weights
 from fer_lib.errors import UserError
 from fer_lib.inference import Recogniser, find_weights, valence, valence_shares
 from fer_lib.labels import FER_CLASSES, TASKS, VALENCE_CLASSES
-from fer_lib.model import Architecture, MSFERNet
+from fer_lib.model import MSFERNet
+from fer_lib.params import Architecture
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8))
 FACES = np.random.default_rng(0).integers(0, 256, (5, 48, 48)).astype(np.uint8)

@@ -6,12 +6,12 @@ from timm.layers.cbam import CbamModule
 
 from fer_lib.model import (
     CBAM,
-    Architecture,
     MSFERNet,
     SupConNet,
     count_multiply_adds,
     count_parameters,
 )
+from fer_lib.params import Architecture
 
 FACES = torch.randn(3, 1, 48, 48, generator=torch.Generator().manual_seed(0))
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from fer_lib.augment import Augmentation, augment, standardise
+from fer_lib.augment import augment, mixup, standardise
 from fer_lib.checkpoints import fingerprint
 from fer_lib.errors import UserError
-from fer_lib.model import Architecture, MSFERNet, SupConNet
-from fer_lib.params import Training
+from fer_lib.model import MSFERNet, SupConNet
+from fer_lib.params import Architecture, Augmentation, Training
 from fer_lib.training import (
     contrast,
     cross_entropy,
@@ -26,7 +26,7 @@ from fer_lib.training import (
 )
 
 SMALL = Architecture(first_width=8, second_width=8, widths=(16, 16, 16))
-SETTINGS = Training(seed=3, epochs=3, batch_size=16, lr=3e-3, ema_decay=0.9, dropout=0.1)
+SETTINGS = Training(seed=3, epochs=3, batch_size=16, lr=3e-3, ema_decay=0.9, dropout=0.1, mixup=0.2)
 
 
 def bars(count=64, classes=4):
@@ -65,7 +65,7 @@ def test_supcon_separates_bars():
     images, labels = bars()
     torch.manual_seed(0)
     model = SupConNet(SMALL, embedding_width=16)
-    settings = SETTINGS.model_copy(update={"epochs": 8})
+    settings = SETTINGS.model_copy(update={"epochs": 8, "mixup": 0.0})
     history = fit(model, images, labels, settings, contrast(settings), views=2).history
     assert history[-1]["loss"] < history[0]["loss"] - 0.3
 
@@ -178,6 +178,30 @@ def test_average_follows_the_model():
     torch.testing.assert_close(average.weight, 0.9 * before + 0.1 * model.weight)
     update_average(average, model, decay=0.0, step=0)
     assert torch.equal(average.weight, model.weight)
+
+
+def test_mixup_blends_faces_and_labels_alike():
+    # A face that is all the number of its label: what is mixed can be read off.
+    labels = torch.arange(50)
+    faces = labels.float()[:, None, None, None].expand(50, 1, 2, 2)
+    torch.manual_seed(0)
+    mixed, partners, share = mixup(faces, labels, 0.4)
+    assert 0.5 <= share < 1
+    assert sorted(partners.tolist()) == labels.tolist()
+    torch.testing.assert_close(mixed[:, 0, 0, 0], share * labels + (1 - share) * partners)
+
+
+def test_no_mixup_draws_no_numbers():
+    before = torch.get_rng_state()
+    faces, labels = torch.zeros(3, 1, 2, 2), torch.arange(3)
+    mixed, partners, share = mixup(faces, labels, 0.0)
+    assert mixed is faces and partners is labels and share == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_supcon_refuses_mixup():
+    with pytest.raises(UserError, match="mixup is for classifiers"):
+        fit(SupConNet(SMALL), *bars(), SETTINGS, contrast(SETTINGS), views=2)
 
 
 def test_standardise():
