@@ -122,7 +122,8 @@ def load_model(path: Path) -> tuple[MSFERNet, Card]:
         raise UserError(f"{path} holds an {card.kind}, not a classifier: name another file.")
     model = MSFERNet(len(card.classes), card.arch)
     _fill(model, weights, path)
-    return model.eval(), card
+    # The layout that CPUs convolve fastest.
+    return model.eval().to(memory_format=torch.channels_last), card
 
 
 def load_encoder(path: Path, arch: Architecture) -> Encoder:

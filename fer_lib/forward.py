@@ -8,7 +8,7 @@ from fer_lib.augment import standardise
 
 @torch.inference_mode()
 def predict_logits(
-    model: nn.Module, images: Tensor, *, flip: bool = False, batch_size: int = 256
+    model: nn.Module, images: Tensor, *, flip: bool = False, batch_size: int = 64
 ) -> Tensor:
     """Logits (or whatever `model` returns) for many faces, in evaluation mode.
 

@@ -11,6 +11,8 @@ else (channel widths, depth, strides, where CBAM sits) is chosen here; see the r
 Shapes below: B faces, C channels, H x W pixels.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -83,7 +85,10 @@ class MultiScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, H, W)."""
         outputs = [branch(x) for branch in self.branches]
-        return F.relu(torch.cat(outputs, dim=1) if self.fuse == "concat" else sum(outputs))
+        if self.fuse == "concat":
+            # ReLU first: batch norm's backward pass is slow on the gradient of a concatenation.
+            return torch.cat([F.relu(output) for output in outputs], dim=1)
+        return F.relu(functools.reduce(torch.add, outputs))
 
 
 class Refinement(nn.Module):
