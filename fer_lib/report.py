@@ -1,11 +1,11 @@
 """The tables that the report and the README show, made from the figures that the stages wrote."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from fer_lib.errors import UserError
+from fer_lib.metrics import read_figures
 
 # What a figure is, what paper A says of it, and the key of ours.
 ROWS = (
@@ -28,7 +28,7 @@ def merged_figures(folder: Path) -> dict[str, dict]:
     """
     figures: dict[str, dict] = {}
     for file in sorted(folder.glob("*.json")):
-        for key, entry in json.loads(file.read_text()).items():
+        for key, entry in read_figures(file).items():
             if key in figures:
                 raise UserError(f"{file} publishes {key}, which another stage has: rename one.")
             figures[key] = entry

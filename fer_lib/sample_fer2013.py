@@ -7,7 +7,8 @@ FER2013, the people of one split never appear in another (copies aside).
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -53,7 +54,10 @@ TAGGED_AS = {
 }
 
 
-def write_fer2013(folder: Path, seed: int, sizes: dict[str, int]) -> None:
+Map = Callable[..., Iterable]  # `map`, or that of a pool of processes
+
+
+def write_fer2013(folder: Path, seed: int, sizes: dict[str, int], in_turn: Map = map) -> None:
     """Write `fer2013.csv`, `fer2013new.csv` (votes) and `truth.csv`, with the same rows in each.
 
     `truth.csv` holds row (from 0), usage, class (one of FER_CLASSES, or "none" where there is no
@@ -66,15 +70,18 @@ def write_fer2013(folder: Path, seed: int, sizes: dict[str, int]) -> None:
         folder: made if missing; files of these names are replaced.
         seed: integer >= 0.
         sizes: rows of each usage, in the order of the file, e.g. {"Training": 2400, ...}.
+        in_turn: draws the images; the `map` of a pool uses more than one core.
     """
     folder.mkdir(parents=True, exist_ok=True)
     truth: list[dict] = []
     for usage, size in sizes.items():
         truth += plan_rows(seed, usage, size, truth)
-    images: list[np.ndarray] = []
-    for row in truth:
-        repeats = row["duplicate_of"] >= 0
-        images.append(images[row["duplicate_of"]] if repeats else draw_row(seed, row))
+    originals = [row for row in truth if row["duplicate_of"] < 0]
+    drawn = in_turn(partial(draw_row, seed), originals)
+    image_of = {row["row"]: image for row, image in zip(originals, drawn, strict=True)}
+    images = [
+        image_of[row["row"] if row["duplicate_of"] < 0 else row["duplicate_of"]] for row in truth
+    ]
 
     faces = (
         (row["label"], " ".join(map(str, image.ravel().tolist())), row["usage"])

@@ -9,8 +9,11 @@ does not measure: how well a network reads people. The faces are drawings, the m
 each expression has one look or two, so no accuracy found here says anything about photographs.
 """
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -32,7 +35,7 @@ from fer_lib.face_people import (
     twitch,
 )
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, FER_CLASSES
-from fer_lib.sample_fer2013 import write_csv, write_fer2013
+from fer_lib.sample_fer2013 import Map, write_csv, write_fer2013
 
 CKPLUS_SIZE = (240, 180)  # pixels, width and height
 # The emotions of the sequences in turn; contempt is as rare as in the release.
@@ -79,9 +82,15 @@ def draw_world(
         frames_per_sequence: from neutral to apex, >= 2.
     """
     sizes = {"Training": train, "PublicTest": public_test, "PrivateTest": private_test}
-    write_fer2013(root / "fer2013", seed, sizes)
-    write_ckplus(root / "ckplus", seed, subjects, sequences_per_subject, frames_per_sequence)
-    write_video(root / "video", seed, video_seconds)
+    # One process a core. Every picture has its own random stream, so who draws it is all the same.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        film = pool.submit(write_video, root / "video", seed, video_seconds)
+        in_turn = partial(pool.map, chunksize=16)
+        write_fer2013(root / "fer2013", seed, sizes, in_turn)
+        write_ckplus(
+            root / "ckplus", seed, subjects, sequences_per_subject, frames_per_sequence, in_turn
+        )
+        film.result()
 
 
 def glide(share: float) -> float:
@@ -90,7 +99,9 @@ def glide(share: float) -> float:
     return share * share * (3 - 2 * share)
 
 
-def write_ckplus(folder: Path, seed: int, subjects: int, per_subject: int, frames: int) -> None:
+def write_ckplus(
+    folder: Path, seed: int, subjects: int, per_subject: int, frames: int, in_turn: Map = map
+) -> None:
     """Write sequences from neutral to apex in the layout of the CK+ release, and `truth.csv`.
 
     The images are 240 x 180 grey PNG files. Every twelfth sequence has an empty folder under
@@ -99,28 +110,29 @@ def write_ckplus(folder: Path, seed: int, subjects: int, per_subject: int, frame
     contempt), intensity (0 to 1) and is_labelled.
     """
     truth: list[dict] = []
-    for person in range(subjects):
-        for session in range(per_subject):
-            number = person * per_subject + session
-            name = f"S{5 + 3 * person:03d}_{session + 1:03d}"
-            emotion = CKPLUS_TURNS[number % len(CKPLUS_TURNS)]
-            labelled = number % UNLABELLED != UNLABELLED - 1
-            intensities = _draw_sequence(folder, seed, person, number, name, emotion, frames)
-            _write_emotion(folder, name, emotion if labelled else None, frames)
-            fer_class = CKPLUS_TO_FER[emotion]
-            truth += [
-                {
-                    "subject": name[:4], "sequence": name, "frame": frame, "emotion": emotion,
-                    "class": FER_CLASSES[fer_class] if fer_class >= 0 else "none",
-                    "intensity": round(intensity, 4), "is_labelled": int(labelled),
-                }
-                for frame, intensity in enumerate(intensities, start=1)
-            ]  # fmt: skip
+    numbers = range(subjects * per_subject)
+    people = [number // per_subject for number in numbers]
+    names = [f"S{5 + 3 * n:03d}_{k % per_subject + 1:03d}" for k, n in enumerate(people)]
+    emotions = [CKPLUS_TURNS[number % len(CKPLUS_TURNS)] for number in numbers]
+    draw = partial(_draw_sequence, folder, seed, frames)
+    drawn = in_turn(draw, people, numbers, names, emotions)
+    for number, name, emotion, intensities in zip(numbers, names, emotions, drawn, strict=True):
+        labelled = number % UNLABELLED != UNLABELLED - 1
+        _write_emotion(folder, name, emotion if labelled else None, frames)
+        fer_class = CKPLUS_TO_FER[emotion]
+        truth += [
+            {
+                "subject": name[:4], "sequence": name, "frame": frame, "emotion": emotion,
+                "class": FER_CLASSES[fer_class] if fer_class >= 0 else "none",
+                "intensity": round(intensity, 4), "is_labelled": int(labelled),
+            }
+            for frame, intensity in enumerate(intensities, start=1)
+        ]  # fmt: skip
     write_csv(folder / "truth.csv", tuple(truth[0]), (row.values() for row in truth))
 
 
 def _draw_sequence(
-    folder: Path, seed: int, person: int, number: int, name: str, emotion: str, frames: int
+    folder: Path, seed: int, frames: int, person: int, number: int, name: str, emotion: str
 ) -> list[float]:
     """Draw the frames of one sequence; returns the intensity of each, 0 to 1."""
     place = folder / "cohn-kanade-images" / name[:4] / name[5:]
@@ -211,7 +223,10 @@ def write_video(folder: Path, seed: int, seconds: float) -> None:
     wall = (0.4 * wall + 0.6 * np.array((168, 184, 198))).astype(np.uint8)  # a friendlier colour
     phases = rng.uniform(0, 2 * np.pi, 4)
     with av.open(str(folder / "sample.mp4"), "w", options={"fflags": "bitexact"}) as container:
-        codec_options = {"preset": "veryfast", "crf": "20", "flags": "bitexact"}
+        codec_options = {
+            "preset": "veryfast", "crf": "20", "flags": "bitexact",
+            "x264-params": "cpu-independent=1",  # else two runs may choose differently
+        }  # fmt: skip
         rate = Fraction(FRAMES_PER_SECOND)
         film = container.add_stream("libx264", rate=rate, options=codec_options)
         film.width, film.height, film.pix_fmt = *VIDEO_SIZE, "yuv420p"

@@ -12,7 +12,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from fer_lib.checkpoints import read_weights, save_weights
 from fer_lib.labels import TASKS
 from fer_lib.params import load
 from fer_lib.paths import build_folder, project_root
@@ -34,6 +33,8 @@ def publish(study: str) -> None:
     values = {key: entry["value"] for key, entry in figures.items()}
     (reports / "metrics.json").write_text(json.dumps(values, indent=1) + "\n")
     if load(study).publish_weights:
+        from fer_lib.checkpoints import read_weights, save_weights  # loads torch
+
         for task in TASKS:
             weights, card = read_weights(build / f"{task}.safetensors")
             save_weights(reports / "weights" / f"{task}.safetensors", weights, card, half=True)

@@ -239,3 +239,13 @@ def test_a_damaged_figures_file_is_told(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as caught:
         metrics.read_figures(path)
     assert "figures.json" in str(caught.value)
+
+
+def test_temperature_is_found_again():
+    # Labels drawn from the softmax of honest logits; the network shouts them three times too loud.
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 1.5, (20_000, 5))
+    shares = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
+    labels = (shares.cumsum(axis=1) < rng.random((len(shares), 1))).sum(axis=1)
+    assert metrics.fit_temperature(3 * honest, labels) == pytest.approx(3, rel=0.05)
+    assert metrics.fit_temperature(honest / 2, labels) == pytest.approx(0.5, rel=0.05)
