@@ -74,8 +74,10 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         copier.start()
         try:
             papermill.execute_notebook(
-                source, running, parameters, kernel_name="python3", progress_bar=False
-            )
+                source, running, parameters, kernel_name="python3", progress_bar=False,
+                # The kernel's own talk about its transport and its end; errors of cells still show.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )  # fmt: skip
         except PapermillExecutionError as error:
             print(error, file=sys.stderr)
             print(f"{source} failed; read how far it came in {running}", file=sys.stderr)
