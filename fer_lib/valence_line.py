@@ -15,17 +15,16 @@ import pandas as pd
 from fer_lib.errors import UserError
 from fer_lib.faces import FACE_SIDE, Box, Detector, HaarDetector, crop_face, to_grey
 from fer_lib.inference import Recogniser, valence, valence_shares
-from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.progress import progress_bar
+from fer_lib.session import SHARES
+from fer_lib.smoothing import smooth
 from fer_lib.video import Frame, read_frames, video_info
 
-SHARES = [f"p_{name}" for name in VALENCE_CLASSES]
 COLUMNS = [
     "frame", "time_s", "face_found", "x", "y", "w", "h", *SHARES, "valence", "valence_smooth",
 ]  # fmt: skip
 SMALLEST = 0.2  # of the frame's height: who is filmed fills it; smaller finds are mostly false
 BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
-REACH = 4.0  # standard deviations beyond which a Gaussian's weight (3e-4) is left out
 
 
 def valence_line(
@@ -42,7 +41,7 @@ def valence_line(
         path: a video file.
         recogniser: a model of three or seven classes (see `inference.valence_shares`).
         margin: of the crop, see `faces.crop_face`.
-        smoothing_seconds: see `smooth`; 0 leaves the line as it is.
+        smoothing_seconds: see `smoothing.smooth`; 0 leaves the line as it is.
         detector: finds the faces; by default Haar.
 
     Returns:
@@ -73,48 +72,10 @@ def valence_line(
     table = table.astype(dict.fromkeys("xywh", "Int64"))
     table[[*SHARES, "valence"]] = np.concatenate(scored).astype(np.float64)
     table.loc[~table.face_found, [*SHARES, "valence"]] = np.nan
-    table["valence_smooth"] = smooth(table.time_s, table.valence, smoothing_seconds)
+    table["valence_smooth"] = smooth(
+        table.time_s.to_numpy(), table.valence.to_numpy(), smoothing_seconds
+    )[0]
     return table
-
-
-def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
-    r"""Average over neighbouring moments, weighted by a Gaussian of the distance in time.
-
-    .. math:: \tilde v(t_i) = \frac{\sum_j e^{-(t_i-t_j)^2 / 2\sigma^2} v(t_j)}
-                                   {\sum_j e^{-(t_i-t_j)^2 / 2\sigma^2}}
-
-    The weight looks as far ahead as back (zero phase), so the line does not lag; only a recording
-    can be smoothed so. The sum runs over the frames of one unbroken stretch: gaps are neither
-    filled nor bridged. Times may be uneven.
-
-    Args:
-        time_s: (N,) seconds, growing.
-        values: (N,) NaN in gaps.
-        seconds: the Gaussian's standard deviation; 0 leaves the values as they are.
-
-    Returns:
-        (N,) float64; NaN exactly where `values` is; within the range of `values`.
-    """
-    times = np.asarray(time_s, dtype=np.float64)
-    values = np.asarray(values, dtype=np.float64)
-    if seconds <= 0:
-        return values.copy()
-    out = np.full(len(values), np.nan)
-    for first, last in stretches(values):
-        t, v = times[first:last], values[first:last]
-        low = np.searchsorted(t, t - REACH * seconds)
-        high = np.searchsorted(t, t + REACH * seconds, side="right")
-        for i, (a, b) in enumerate(zip(low, high, strict=True)):
-            weight = np.exp(-0.5 * ((t[a:b] - t[i]) / seconds) ** 2)
-            out[first + i] = weight @ v[a:b] / weight.sum()
-    return out
-
-
-def stretches(values: np.ndarray) -> list[tuple[int, int]]:
-    """First and past-the-end positions of each unbroken run of numbers between NaNs."""
-    there = np.isfinite(np.asarray(values, dtype=np.float64)).astype(np.int8)
-    edges = np.flatnonzero(np.diff(there, prepend=0, append=0))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def lag_seconds(time_s: np.ndarray, values: np.ndarray, truth: np.ndarray) -> float:

@@ -19,8 +19,6 @@ from fer_lib.valence_line import (
     crops,
     lag_seconds,
     save_line,
-    smooth,
-    stretches,
     thirds,
     valence_line,
 )
@@ -346,51 +344,6 @@ def test_thirds_are_equally_long_in_time():
     assert told.valence.tolist() == [-1, 0.5, 1] and told.frames.tolist() == [33, 33, 34]
     short = thirds(a_line(np.array([0.4]), np.array([True])))
     assert short.valence.iloc[0] == 0.4 and short.frames.tolist()[0] == 1
-
-
-# --------------------------------------------------------------------------- smoothing
-
-
-def test_smoothing_is_a_gaussian_mean():
-    times = np.array([0.0, 0.1, 0.3, 0.35, 0.9])
-    values = np.array([1.0, -0.5, 0.2, 0.4, -1.0])
-    weights = np.exp(-((times[:, None] - times) ** 2) / (2 * 0.2**2))
-    expected = weights @ values / weights.sum(axis=1)
-    np.testing.assert_allclose(smooth(times, values, 0.2), expected, atol=2e-3)
-
-
-def test_smoothing_does_not_lag():
-    times = np.arange(400) / 25
-    values = np.exp(-((times - 8) ** 2))
-    assert lag_seconds(times, smooth(times, values, 0.5), values) == 0
-    backwards = smooth(times, values[::-1], 0.5)[::-1]
-    np.testing.assert_allclose(smooth(times, values, 0.5), backwards, atol=1e-4)
-
-
-def test_zero_seconds_leave_the_line_as_it_is():
-    values = np.array([0.1, np.nan, 0.3])
-    np.testing.assert_array_equal(smooth(np.arange(3.0), values, 0), values)
-
-
-def test_gaps_are_neither_filled_nor_bridged():
-    values = np.array([1.0] * 10 + [np.nan] + [-1.0] * 10)
-    got = smooth(np.arange(21) / 25, values, 1.0)
-    np.testing.assert_allclose(got, values, atol=1e-12)  # no side hears of the other
-
-
-def test_smoothing_quiets_and_keeps_within_range():
-    rng = np.random.default_rng(0)
-    values = rng.uniform(-1, 1, 300)
-    got = smooth(np.arange(300) / 25, values, 0.3)
-    assert np.abs(np.diff(got)).mean() < 0.2 * np.abs(np.diff(values)).mean()
-    assert got.min() >= values.min() and got.max() <= values.max()
-
-
-def test_stretches():
-    nan = np.nan
-    assert stretches([nan, 1, 2, nan, nan, 3]) == [(1, 3), (5, 6)]
-    assert stretches([nan, nan]) == [] and stretches([]) == []
-    assert stretches([1, 2]) == [(0, 2)]
 
 
 @pytest.mark.parametrize("delay", [-0.4, 0.0, 0.2])
