@@ -58,6 +58,7 @@ def main() -> None:
     ```text
     fer predict photo.jpg              emotions of the faces in a picture
     fer predict photos/ --csv out.csv  ... in all pictures of a folder
+    fer video talk.mp4 --out talk      valence of the faces in a film, over time
     fer study sample                   the whole study on drawn faces
     ```
     """
@@ -310,6 +311,80 @@ def _say_what_was_found(rows: list[dict], files: list[Path], unread: list[Path])
     typer.echo(said + ".", err=True)
     if without and len(without) == len(rows):
         typer.echo("If the pictures are cropped faces already, add --faces-are-cropped.", err=True)
+
+
+# ---------------------------------------------------------------------------------------- video
+
+
+class FaceDetector(StrEnum):
+    """What finds faces."""
+
+    haar = "haar"
+    yunet = "yunet"
+
+
+@app.command()
+def video(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A video, a folder of videos, or a camera: 0.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the results, made if missing.")
+    ],
+    detector: Annotated[
+        FaceDetector, typer.Option(help="haar needs no file; yunet is better and faster.")
+    ] = FaceDetector.haar,
+    smooth: Annotated[
+        float, typer.Option(min=0, max=60, metavar="S", help="Seconds of smoothing; 0: none.")
+    ] = 0.4,
+    every: Annotated[
+        int, typer.Option(min=1, max=100, metavar="K", help="Find faces in every K-th frame.")
+    ] = 1,
+    no_annotate: Annotated[
+        bool, typer.Option("--no-annotate", help="Do not write the annotated film.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, or a weights file.")
+    ] = "fer13-3",
+    device: Annotated[
+        str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
+    ] = "auto",
+) -> None:
+    """Draw the valence of every face in a film: from -1, negative, to 1, positive.
+
+    Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
+    valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
+    line has a gap. Ctrl-C ends early and keeps what was seen so far. A face is not a feeling.
+
+    ```text
+    fer video talk.mp4 --out talk
+    fer video films/ --out results --detector yunet --every 2
+    fer video 0 --out me
+    ```
+    """
+    from fer_lib import video_command
+
+    todo = video_command.films(source, out)
+    recogniser = _load(model, device)
+    settings = video_command.Settings(detector.value, smooth, every, not no_annotate)
+    unread = 0
+    for film, folder in todo:
+        try:
+            summary = video_command.run(film, folder, recogniser, settings)
+        except UserError as error:
+            if len(todo) == 1:
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            unread += 1
+            continue
+        except KeyboardInterrupt:
+            typer.echo("Stopped before the first frame; nothing was written.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        typer.echo(video_command.in_words(summary, folder))
+        if summary["ended"] == "interrupted":
+            raise typer.Exit(INTERRUPTED)
+    if unread:
+        raise typer.Exit(SOME_UNREAD)
 
 
 # ---------------------------------------------------------------------------------------- study

@@ -1,8 +1,6 @@
-"""From a video to a line of valence over time.
+"""What can be told of a valence line: how it follows a truth, its course, the crops behind it.
 
-Each frame's largest face is found, cut and classified; its score is P(positive) - P(negative).
-Where no face is seen the line has a gap, never a made-up value. Memory does not grow with the
-video, but for one row of numbers a frame.
+The line itself comes from `rtfer.analyse`; here it has one row a frame, see `rtfer.largest_face`.
 """
 
 import os
@@ -13,69 +11,8 @@ import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
-from fer_lib.faces import FACE_SIDE, Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference import Recogniser, valence, valence_shares
-from fer_lib.progress import progress_bar
-from fer_lib.session import SHARES
-from fer_lib.smoothing import smooth
-from fer_lib.video import Frame, read_frames, video_info
-
-COLUMNS = [
-    "frame", "time_s", "face_found", "x", "y", "w", "h", *SHARES, "valence", "valence_smooth",
-]  # fmt: skip
-SMALLEST = 0.2  # of the frame's height: who is filmed fills it; smaller finds are mostly false
-BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
-
-
-def valence_line(
-    path: Path | str,
-    recogniser: Recogniser,
-    *,
-    margin: float = 0.0,
-    smoothing_seconds: float = 0.4,
-    detector: Detector | None = None,
-) -> pd.DataFrame:
-    """Read a video and score the largest face of each frame.
-
-    Args:
-        path: a video file.
-        recogniser: a model of three or seven classes (see `inference.valence_shares`).
-        margin: of the crop, see `faces.crop_face`.
-        smoothing_seconds: see `smoothing.smooth`; 0 leaves the line as it is.
-        detector: finds the faces; by default Haar.
-
-    Returns:
-        One row a frame with `COLUMNS`: frame (int, from 0); time_s (float, seconds); face_found
-        (bool); x, y, w, h (Int64, pixels of the upright frame); p_negative, p_neutral, p_positive
-        (in [0, 1]); valence and valence_smooth (in [-1, 1]). Without a face all from x on is
-        missing (NA or NaN).
-
-    Raises:
-        UserError: if the video cannot be read (see `video.read_frames`).
-    """
-    detector = detector or HaarDetector(smallest=SMALLEST)
-    rows: list[tuple] = []
-    scored: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []  # crops of the frames since the last batch
-    with progress_bar(video_info(path).frames, Path(path).name, unit="frame") as bar:
-        for frame in read_frames(path):
-            grey = to_grey(frame.rgb)
-            box = next(iter(detector(grey)), None)
-            rows.append((frame.index, frame.time_s, box is not None, *(box or [None] * 4)))
-            waiting.append(_crop_or_blank(grey, box, margin))
-            if len(waiting) == BATCH:
-                scored.append(_scores(recogniser, waiting))
-                waiting.clear()
-            bar.update()
-    scored.append(_scores(recogniser, waiting))
-    table = pd.DataFrame(rows, columns=COLUMNS[:7])
-    table = table.astype(dict.fromkeys("xywh", "Int64"))
-    table[[*SHARES, "valence"]] = np.concatenate(scored).astype(np.float64)
-    table.loc[~table.face_found, [*SHARES, "valence"]] = np.nan
-    table["valence_smooth"] = smooth(
-        table.time_s.to_numpy(), table.valence.to_numpy(), smoothing_seconds
-    )[0]
-    return table
+from fer_lib.faces import FACE_SIDE, Box, crop_face, to_grey
+from fer_lib.video import Frame
 
 
 def lag_seconds(time_s: np.ndarray, values: np.ndarray, truth: np.ndarray) -> float:
@@ -112,7 +49,7 @@ def compare(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """How well a line follows the truth, over the frames whose face is present and found.
 
     Args:
-        table: what `valence_line` returns.
+        table: one row a frame, see `rtfer.largest_face`.
         truth: one row a frame of the same video; columns valence, face_present (0 or 1).
 
     Returns:
@@ -176,11 +113,3 @@ def _crop_or_blank(grey: np.ndarray, box: Box | None, margin: float) -> np.ndarr
     if box is None:
         return np.zeros((FACE_SIDE, FACE_SIDE), dtype=np.uint8)
     return crop_face(grey, box, margin)
-
-
-def _scores(recogniser: Recogniser, crops: list[np.ndarray]) -> np.ndarray:
-    """Columns `SHARES` and valence of some crops; (N, 4)."""
-    faces = np.stack(crops) if crops else np.zeros((0, FACE_SIDE, FACE_SIDE), dtype=np.uint8)
-    probabilities = recogniser.probabilities(faces)
-    shares = valence_shares(probabilities, recogniser.classes)
-    return np.column_stack([shares, valence(probabilities, recogniser.classes)])

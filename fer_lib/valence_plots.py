@@ -1,6 +1,6 @@
 """Pictures of a valence line: alone, beside stills of the video, and on a frame.
 
-Each function returns a matplotlib Figure; `table` is what `valence_line.valence_line` returns.
+Each function returns a matplotlib Figure; `table` has one row a frame, see `rtfer.largest_face`.
 """
 
 from collections.abc import Sequence

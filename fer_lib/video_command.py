@@ -1,0 +1,279 @@
+"""What `fer video` does: a film in, a folder with line, annotated film, pages and summary out."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from fer_lib import plots, session, valence_page, valence_plots
+from fer_lib.camera import camera_frames
+from fer_lib.errors import UserError
+from fer_lib.faces import find_detector
+from fer_lib.film import FilmWriter, History, annotate
+from fer_lib.inference import Recogniser
+from fer_lib.progress import progress_bar
+from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
+from fer_lib.video import SUFFIXES, Frame, video_info
+
+FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
+LEAST_SECONDS = 1.0  # a face seen for less is told in the csv only: mostly a false find
+LOCK = ".fer-video.lock"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one run, as they stand in summary.json.
+
+    Attributes:
+        detector: "haar" or "yunet".
+        smoothing_seconds, every: see `rtfer.Engine`.
+        annotate: whether to write the annotated film.
+    """
+
+    detector: str = "haar"
+    smoothing_seconds: float = 0.4
+    every: int = 1
+    annotate: bool = True
+
+
+def films(source: str, out: Path) -> list[tuple[Path | int, Path]]:
+    """What to look at, and the folder of each one's results.
+
+    Args:
+        source: a video file, a folder (its videos and those of its subfolders, each with a folder
+            of its own under `out`), or the number of a camera.
+        out: folder; its own files are never taken for input.
+
+    Raises:
+        UserError: if there is no such file, or no video in the folder.
+    """
+    path = Path(source)
+    if not path.exists() and source.isdecimal():
+        return [(int(source), out)]
+    if not path.is_dir():
+        if not path.exists():
+            raise UserError(f"{source} does not exist: check the spelling, or name a camera by 0.")
+        return [(path, out)]
+    inside = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not file.resolve().is_relative_to(out.resolve())
+    ]
+    if not inside:
+        raise UserError(f"{path} holds no video: name a folder with .mp4, .mov, .mkv or the like.")
+    targets = [(out / file.relative_to(path)).with_suffix("") for file in inside]
+    return [
+        (file, target if targets.count(target) == 1 else out / file.relative_to(path))
+        for file, target in zip(inside, targets, strict=True)
+    ]
+
+
+def run(
+    source: Path | int,
+    out: Path,
+    recogniser: Recogniser,
+    settings: Settings,
+    *,
+    frames: Callable[[int], Iterator[Frame]] = camera_frames,
+) -> dict:
+    """Analyse one film and write `FILES` into `out`.
+
+    A film that is cut short, or broken off with Ctrl-C, gives the files for what could be read, and
+    `ended` in the summary says so.
+
+    Args:
+        source: a video file, or a camera's number.
+        out: folder, made where missing; older results in it are replaced.
+        frames: of a camera.
+
+    Returns:
+        What stands in summary.json.
+
+    Raises:
+        UserError: if the film cannot be read, or `out` cannot be written or is in use by another
+            run.
+    """
+    detector = find_detector(settings.detector, smallest=SMALLEST)
+    engine = Engine(
+        recogniser,
+        detector,
+        every=settings.every,
+        smoothing_seconds=settings.smoothing_seconds,
+    )
+    name = f"camera {source}" if isinstance(source, int) else source.name
+    info = None if isinstance(source, int) else video_info(source)
+    rate = (info and info.frames_per_second) or 25.0
+    with _own(out), ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
+        film = _Film(out / "annotated.mp4", info.frames / rate if info else 0.0, rate)
+        stack.enter_context(film)
+
+        def on_frame(frame: Frame, seen: list[Seen]) -> None:
+            if settings.annotate:
+                film.add(frame, seen)
+            bar.update()
+
+        given = frames(source) if isinstance(source, int) else source
+        table = analyse(given, engine, on_frame=on_frame)
+        film.close()
+        bar.close()
+        used = bar.format_dict["elapsed"]
+        summary = _summary(name, table, engine, settings, used)
+        _write(out, table, summary, name)
+        if not settings.annotate:  # an older film would be another one's
+            (out / "annotated.mp4").unlink(missing_ok=True)
+    return summary
+
+
+class _Film:
+    """The annotated film; opened with the first frame, whose size it takes."""
+
+    def __init__(self, path: Path, seconds: float, rate: float) -> None:
+        self._path, self._rate = path, rate
+        self._history = History(seconds)
+        self._writer: FilmWriter | None = None
+
+    def add(self, frame: Frame, seen: list[Seen]) -> None:
+        self._history.add(frame.time_s, seen)
+        picture = annotate(frame.rgb, seen, self._history)
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            self._writer = FilmWriter(self._path, width, height, self._rate)
+        self._writer.write(picture, frame.time_s)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> "_Film":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind)
+
+
+def facts(table: pd.DataFrame) -> dict[int, dict]:
+    """What `session.describe` tells of each face seen for a second, or else of the longest seen."""
+    lines = session.lines(table)
+    told = {face: session.describe(line) for face, line in lines.items()}
+    seen = {face: known["seconds_seen"] for face, known in told.items()}
+    longest = max(seen.values(), default=0)
+    return {
+        face: known
+        for face, known in told.items()
+        if seen[face] >= LEAST_SECONDS or seen[face] == longest
+    }
+
+
+def _summary(
+    name: str, table: pd.DataFrame, engine: Engine, settings: Settings, used: float
+) -> dict:
+    told = facts(table)
+    frames = table.drop_duplicates("frame")
+    seconds = float(frames.time_s.iloc[-1] - frames.time_s.iloc[0])
+    card = engine.recogniser.card
+    return {
+        "input": name,
+        "ended": table.attrs["ended"],
+        "frames": len(frames),
+        "seconds": round(seconds, 3),
+        "frames_per_second": round((len(frames) - 1) / seconds, 3) if seconds > 0 else None,
+        "frames_without_face": int((~table.face_found).sum()),
+        "faces": {str(face): known for face, known in told.items()},
+        "brief_finds": int(table.face_id.nunique()) - len(told),
+        "in_words": {str(face): session.in_words(known) for face, known in told.items()},
+        "caveat": session.CAVEAT,
+        "model": {"task": card.task, "study": card.study, "classes": list(card.classes),
+                  "commit": card.commit, "file": str(engine.recogniser.path)},
+        "parameters": asdict(settings) | {"margin": engine.margin, "smallest_face": SMALLEST},
+        "analysed_frames_per_second": round(len(frames) / max(used, 1e-9), 1),
+    }  # fmt: skip
+
+
+def in_words(summary: dict, out: Path) -> str:
+    """A few lines for the terminal."""
+    lines = [f"{summary['input']}: {summary['frames']} frames, results in {out}"]
+    if summary["ended"] == "interrupted":
+        lines.append("Stopped early: the results hold what was seen until then.")
+    elif summary["ended"] != "whole":
+        lines.append(f"{summary['ended']}; the results hold those.")
+    if not summary["faces"]:
+        lines.append("No face was seen in it.")
+    for face, words in summary["in_words"].items():
+        lines.append(f"Face {face}: {words}")
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------- the folder
+
+
+@contextmanager
+def _own(out: Path) -> Iterator[None]:
+    """Have the folder alone while a run goes on; the lock goes with the process that holds it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{out} is in use by another run: wait for its end, or name another folder."
+        ) from None
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    try:
+        yield
+    finally:
+        (out / LOCK).unlink(missing_ok=True)  # before it is let go, or it might be another's
+        lock.release()
+
+
+def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
+    """All files but the film, each whole or not at all."""
+    told = {int(face): known for face, known in summary["faces"].items()}
+    shown = table[table.face_id.isna() | table.face_id.isin(list(told))]
+    line = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    try:
+        _whole(out / "valence.csv", lambda path: _text(path, line))
+        _whole(out / "valence.png", lambda path: _picture(path, shown))
+        _whole(out / "valence.html", lambda path: valence_page.write_page(shown, told, path, name))
+        text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        _whole(out / "summary.json", lambda path: _text(path, text))
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `path`, then put it in its place."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _picture(path: Path, table: pd.DataFrame) -> None:
+    plots.use_style()
+    figure = valence_plots.line_plot(table)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _unwritable(out: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"{out} cannot be written ({reason}): free space, or name another folder.")
