@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,42 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fer_lib.card import Card
 from fer_lib.errors import UserError
-from fer_lib.labels import TASKS
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Architecture
 from fer_lib.paths import project_root
 
 # The modules whose code decides what a training run computes.
 TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "training")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a weights file says of itself.
-
-    Attributes:
-        kind: "classifier" (encoder and classifier) or "encoder" (after SupCon pretraining).
-        study: the study whose stage trained it.
-        task: key of `labels.TASKS`; "supcon" for an encoder.
-        arch: the architecture.
-        params: the section of `params.yaml` it was trained with.
-        commit: the last commit that changed the code it was trained with.
-        notes: further facts, such as the validation accuracy.
-    """
-
-    kind: str
-    study: str
-    task: str
-    arch: Architecture
-    params: dict
-    commit: str
-    notes: dict
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the logits, in order."""
-        return TASKS[self.task]
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bool = False) -> None:
@@ -71,9 +42,8 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bo
         name: (t.half() if half and t.is_floating_point() else t).contiguous().cpu()
         for name, t in weights.items()
     }
-    header = card.__dict__ | {"arch": card.arch.as_dict()}
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, {k: json.dumps(v, sort_keys=True) for k, v in header.items()})
+    save_file(tensors, part, card.header())
     os.replace(part, path)
 
 
@@ -94,21 +64,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
             f"{path} is damaged or cut short ({error}): delete it and run its stage again, "
             "or restore it with `git checkout`."
         ) from None
-    missing = [field for field in Card.__dataclass_fields__ if field not in header]
-    if missing:
-        raise UserError(
-            f"{path} was not written by this study (its header lacks {', '.join(missing)}): "
-            "name a weights file of the study."
-        )
-    fields = {name: json.loads(header[name]) for name in Card.__dataclass_fields__}
-    try:
-        fields["arch"] = Architecture(**fields["arch"])
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} holds an architecture unknown here ({error}): retrain it."
-        ) from None
     weights = {n: t.float() if t.is_floating_point() else t for n, t in weights.items()}
-    return weights, Card(**fields)
+    return weights, Card.from_header(header, path)
 
 
 def load_model(path: Path) -> tuple[MSFERNet, Card]:

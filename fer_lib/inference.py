@@ -4,21 +4,41 @@
     recogniser = Recogniser.load("fer13-7")
     probabilities = recogniser.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
 
-Nothing of the training is imported, so that a command starts quickly.
+A weights file is run by PyTorch, an ONNX file (see `fer_lib/export.py`) by ONNX Runtime; either is
+imported only when it is needed, so that a command starts quickly.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
-from fer_lib.checkpoints import Card, load_model
 from fer_lib.errors import UserError
-from fer_lib.forward import predict_logits
 from fer_lib.labels import FER_CLASSES, LEFT_OUT, TASKS, TO_VALENCE, VALENCE_CLASSES
-from fer_lib.model import FACE_SIZE, MSFERNet, count_parameters
 from fer_lib.paths import build_folder, project_root
+from fer_lib.prepared import SIDE
+
+if TYPE_CHECKING:
+    from fer_lib.card import Card
+    from fer_lib.model import MSFERNet
+
+SUFFIXES = (".safetensors", ".onnx")
+
+
+class Backend(Protocol):
+    """What runs a network: `TorchBackend` or `OnnxBackend`."""
+
+    @property
+    def card(self) -> "Card":
+        """What the file says of itself."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+
+    def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
+        """(N, 48, 48) uint8, N > 0 -> (N, C) float32."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +46,12 @@ class Recogniser:
     """A trained network, ready to use.
 
     Attributes:
-        model: in evaluation mode, on `device`.
-        card: what the weights file says of itself.
-        path: the weights file.
-        device: where faces are classified.
+        backend: what runs it.
+        path: its file.
     """
 
-    model: MSFERNet
-    card: Card
+    backend: Backend
     path: Path
-    device: torch.device
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto") -> "Recogniser":
@@ -43,16 +59,38 @@ class Recogniser:
 
         Args:
             name_or_path: "fer13-7", "fer13-3" or "ckplus-7" (see `find_weights`), or the path of a
-                `.safetensors` file.
-            device: "cpu", "cuda", "mps", "cuda:1" ...; "auto" takes the fastest there is.
+                `.safetensors` or `.onnx` file.
+            device: "cpu", "cuda", "mps", "cuda:1" ...; "auto" takes the fastest there is. An ONNX
+                file runs on the CPU.
 
         Raises:
             UserError: if there is no such model, its file is damaged, or the device is missing.
         """
-        target = _device(device)
         path = find_weights(name_or_path)
-        model, card = load_model(path)
-        return cls(model.to(target), card, path, target)
+        if path.suffix == ".onnx":
+            from fer_lib.onnx_backend import OnnxBackend
+
+            return cls(OnnxBackend.load(path, device), path)
+        from fer_lib.torch_backend import TorchBackend
+
+        return cls(TorchBackend.load(path, device), path)
+
+    @property
+    def card(self) -> "Card":
+        """What the file says of itself."""
+        return self.backend.card
+
+    @property
+    def model(self) -> "MSFERNet":
+        """The PyTorch network, in evaluation mode.
+
+        Raises:
+            UserError: for an ONNX file.
+        """
+        backend: Any = self.backend
+        if not hasattr(backend, "model"):
+            raise UserError(f"{self.path} holds no PyTorch network: name a .safetensors file.")
+        return backend.model
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,17 +111,16 @@ class Recogniser:
             ValueError: for another shape or type.
         """
         faces = np.asarray(faces)
-        if faces.ndim != 3 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE) or faces.dtype != np.uint8:
+        if faces.ndim != 3 or faces.shape[1:] != (SIDE, SIDE) or faces.dtype != np.uint8:
             raise ValueError(f"faces must be (N, 48, 48) uint8, not {faces.shape} {faces.dtype}")
         if len(faces) == 0:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        images = torch.from_numpy(np.ascontiguousarray(faces))
-        return predict_logits(self.model, images, flip=flip).softmax(dim=1).numpy()
+        return self.backend.probabilities(faces, flip)
 
     def describe(self) -> str:
         """Which study, parameters and commit made this model, and how well it did; a few lines."""
         card, notes = self.card, dict(self.card.notes)
-        size = count_parameters(self.model) / 1e6
+        size = self.backend.parameters / 1e6
         accuracy = notes.pop("validation_accuracy", None)
         reached = "unknown" if accuracy is None else f"{100 * accuracy:.1f} %"
         lines = [
@@ -119,11 +156,11 @@ def find_weights(name_or_path: str | Path) -> Path:
             f"no trained {name} was found (looked in {searched}): run `uv run fer study sample`, "
             "restore the published weights with `git checkout reports`, or name a weights file."
         )
-    if Path(name).is_file() or Path(name).suffix == ".safetensors":
+    if Path(name).is_file() or Path(name).suffix in SUFFIXES:
         return Path(name)  # a file that is missing is told where it is read
     raise UserError(
         f"{name} is neither a model's name nor a file: choose one of {', '.join(TASKS)}, "
-        "or name a .safetensors file."
+        "or name a .safetensors or .onnx file."
     )
 
 
@@ -176,22 +213,6 @@ def valence(probabilities: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     return (
         shares[:, VALENCE_CLASSES.index("positive")] - shares[:, VALENCE_CLASSES.index("negative")]
     )
-
-
-def _device(name: str) -> torch.device:
-    """The device of a name; for "auto" CUDA, else Apple's GPU, else the CPU."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise UserError(
-            f"the device {name!r} is not available here: use --device cpu, or auto."
-        ) from None
-    return device
 
 
 def _within_project(path: Path) -> Path:

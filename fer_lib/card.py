@@ -1,0 +1,80 @@
+"""What a model's file says of itself, whatever the format; read without torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_lib.errors import UserError
+from fer_lib.labels import TASKS
+from fer_lib.params import Architecture
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file or an ONNX file says of itself.
+
+    Attributes:
+        kind: "classifier" (encoder and classifier) or "encoder" (after SupCon pretraining).
+        study: the study whose stage trained it.
+        task: key of `labels.TASKS`; "supcon" for an encoder.
+        arch: the architecture.
+        params: the section of `params.yaml` it was trained with.
+        commit: the last commit that changed the code it was trained with.
+        notes: further facts, such as the validation accuracy.
+    """
+
+    kind: str
+    study: str
+    task: str
+    arch: Architecture
+    params: dict
+    commit: str
+    notes: dict
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the logits, in order."""
+        return TASKS[self.task]
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before the softmax; 1 unless `notes` say otherwise.
+
+        Above 1 it makes a network less sure of itself, so that its probabilities match how often
+        it is right (Guo et al. 2017, eq. 9); the order of the classes stays.
+        """
+        return float(self.notes.get("temperature", 1.0))
+
+    def header(self) -> dict[str, str]:
+        """The fields as JSON texts: the metadata of a file."""
+        fields = self.__dict__ | {"arch": self.arch.as_dict()}
+        return {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, str], path: Path) -> "Card":
+        """The card in the metadata of the file `path`.
+
+        Raises:
+            UserError: if the file is of another project, or of an unknown architecture.
+        """
+        missing = [field for field in cls.__dataclass_fields__ if field not in header]
+        if missing:
+            raise UserError(
+                f"{path} was not written by this study (its header lacks {', '.join(missing)}): "
+                "name a weights file of the study."
+            )
+        try:
+            fields = {name: json.loads(header[name]) for name in cls.__dataclass_fields__}
+        except ValueError as error:
+            raise UserError(
+                f"{path} was not written by this study (its header is no JSON: {error}): "
+                "name a weights file of the study."
+            ) from None
+        try:
+            fields["arch"] = Architecture(**fields["arch"])
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} holds an architecture unknown here ({error}): retrain it."
+            ) from None
+        return cls(**fields)

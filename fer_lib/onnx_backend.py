@@ -1,0 +1,117 @@
+"""Probabilities by ONNX Runtime, on the CPU: no torch, starts at once, less time a face.
+
+The files are written by `export.export_onnx` and `export.quantise`.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from fer_lib.card import Card
+from fer_lib.errors import UserError
+from fer_lib.prepared import SIDE
+
+INPUT, OUTPUT = "faces", "probabilities"
+BATCH = 64  # faces at a time; decides memory, not the result
+
+
+@dataclass(frozen=True)
+class OnnxBackend:
+    """An ONNX file, ready to run.
+
+    Attributes:
+        session: maps `INPUT` (N, 48, 48) uint8 to `OUTPUT` (N, C) float32.
+        card: what the file says of itself.
+        parameters: number of trained values.
+    """
+
+    session: onnxruntime.InferenceSession
+    card: Card
+    parameters: int
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> "OnnxBackend":
+        """Read an ONNX file of this project.
+
+        Raises:
+            UserError: if the file is missing, damaged, or not one of `fer export`, or if another
+                device than the CPU is asked for.
+        """
+        if device not in ("auto", "cpu"):
+            raise UserError(
+                f"the device {device!r} is not available for an ONNX file: use --device cpu, or "
+                "the .safetensors file of the model."
+            )
+        if not path.is_file():
+            raise UserError(f"{path} is missing: write it with `fer export`, or name another.")
+        session = _session(path)
+        header = dict(session.get_modelmeta().custom_metadata_map)
+        if "labels" not in header or "parameters" not in header:
+            raise UserError(
+                f"{path} was not written by `fer export` (it holds no labels): name an ONNX file "
+                "of this project."
+            )
+        card = Card.from_header(header, path)
+        _check_fit(session, card, header["labels"], path)
+        return cls(session, card, int(header["parameters"]))
+
+    def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
+        """(N, 48, 48) uint8, N > 0 -> (N, C) float32; see `Recogniser.probabilities`."""
+        shares = self._run(faces)
+        if not flip:
+            return shares
+        # A logarithm is the logit up to a constant of its row, which the second softmax removes.
+        tiny = np.finfo(np.float32).tiny
+        logits = np.log(np.maximum([shares, self._run(faces[:, :, ::-1])], tiny)).mean(axis=0)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def _run(self, faces: np.ndarray) -> np.ndarray:
+        parts = [
+            self.session.run([OUTPUT], {INPUT: np.ascontiguousarray(faces[start : start + BATCH])})
+            for start in range(0, len(faces), BATCH)
+        ]
+        return np.concatenate([shares for (shares,) in parts])
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """How a network is run: as many threads as for torch, which give way while they wait."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: all cores
+    # A waiting thread would otherwise burn the core that decodes the video meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only
+    return options
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(
+            path, session_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors share no class of their own
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is damaged, cut short, or no ONNX file ({reason}): write it again with "
+            "`fer export`."
+        ) from None
+
+
+def _check_fit(session: onnxruntime.InferenceSession, card: Card, labels: str, path: Path) -> None:
+    """See to it that the network takes faces and gives the probabilities that its card names."""
+    (taken, *more), (given, *others) = session.get_inputs(), session.get_outputs()
+    named = json.loads(labels)
+    if (
+        (taken.name, taken.type, taken.shape[1:]) != (INPUT, "tensor(uint8)", [SIDE, SIDE])
+        or (given.name, given.shape[1:]) != (OUTPUT, [len(named)])
+        or more
+        or others
+        or tuple(named) != card.classes
+    ):
+        raise UserError(
+            f"{path} does not map faces to {', '.join(named)}: write it again with `fer export`."
+        )
