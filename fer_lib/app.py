@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ from fer_lib.app_desk import (
     check_video,
     find_detectors,
     find_models,
-    make_detector,
     make_engine,
     read_picture,
     watch_video,
 )
 from fer_lib.errors import UserError
+from fer_lib.faces import find_detector
 from fer_lib.images import SUFFIXES as PICTURE_SUFFIXES
 from fer_lib.video import SUFFIXES as VIDEO_SUFFIXES
 
 ADDRESS = "127.0.0.1"
 PORT = 7860
 CAMERA_EVERY = 0.1  # seconds between two frames that the browser sends
+PROGRESS_EVERY = 0.3  # seconds between two moves of the progress bar
 MOST_PICTURES = 20
 
 
@@ -64,9 +65,9 @@ class Handlers:
         self, file: str | None, model: str, detector: str, seconds: float,
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple]:  # fmt: skip
-        """Yield what is told, film, line, table, report; first that work has begun."""
+        """Yield what is told, film, line, its words, table, report; first that work has begun."""
         tab = self.desk.tab(_session(request))
-        nothing = (None, None, gr.update(interactive=False), gr.update(interactive=False))
+        nothing = (None, None, None, gr.update(interactive=False), gr.update(interactive=False))
         if not file:
             yield page.told("Choose a video first.", "error"), *nothing
             return
@@ -77,7 +78,7 @@ class Handlers:
         try:
             check_video(path, self.desk.limits)
             engine = make_engine(model, detector, seconds)
-            result = watch_video(path, tab, engine, self.desk.limits, progress)
+            result = watch_video(path, tab, engine, self.desk.limits, _teller(progress))
         except UserError as error:
             yield _sorry(error, [path]), *nothing
         except Stopped:
@@ -86,7 +87,7 @@ class Handlers:
             downloads = (
                 gr.update(value=str(file), interactive=True) for file in (result.csv, result.report)
             )
-            yield result.words, str(result.film), result.plot, *downloads
+            yield result.done, str(result.film), result.plot, result.words, *downloads
 
     def stop_video(self, request: gr.Request) -> None:
         """End the analysis that runs in this tab."""
@@ -142,12 +143,30 @@ def _session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
+def _teller(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Tells the progress bar of the frames that are done, a few times a second."""
+    started = told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < PROGRESS_EVERY:
+            return
+        told = now
+        speed = done / (now - started)
+        left = (total - done) / speed
+        text = f"Frame {done} of {total}, {speed:.0f} a second, about {left:.0f} seconds left"
+        progress(done / total, text)
+
+    return tell
+
+
 def _sorry(error: UserError, paths: list[Path]) -> str:
     """The error's sentence, with the file's name in place of where the upload lies."""
-    sentence = str(error)
+    sentence = str(error).rstrip(".") + "."
     for path in paths:
         sentence = sentence.replace(str(path), path.name)
-    return page.told(sentence[:1].upper() + sentence[1:], "error")
+    return page.told(sentence, "error")
 
 
 def build(desk: Desk, model: str | None = None, detector: str = "haar") -> gr.Blocks:
@@ -182,21 +201,26 @@ def _video_tab(do: Handlers, settings: list) -> None:
     with gr.Row():
         go = gr.Button("Analyse", variant="primary", elem_id="analyse")
         stop = gr.Button("Stop", elem_id="stop")
-    told = gr.HTML(elem_id="video-told", elem_classes="told", min_height=40)
+    told = gr.HTML(elem_id="video-told", elem_classes="told", min_height=64)
     with gr.Row():
         film = gr.Video(
-            label="Annotated video", elem_id="annotated", interactive=False, min_width=320
+            label="Annotated video",
+            elem_id="annotated",
+            interactive=False,
+            min_width=320,
+            height=450,
         )
         line = gr.Plot(
             label="Valence: click the line to see that moment", elem_id="line", min_width=320
         )
+    words = gr.HTML(elem_id="video-words", elem_classes="told")
     with gr.Row():
         csv = gr.DownloadButton("Download valence.csv", interactive=False, elem_id="csv")
         report = gr.DownloadButton("Download the report", interactive=False, elem_id="report")
 
     file.change(do.took_video, file, told, show_progress="hidden", api_visibility="private")
     go.click(
-        do.analyse_video, [file, *settings], [told, film, line, csv, report],
+        do.analyse_video, [file, *settings], [told, film, line, words, csv, report],
         show_progress_on=told, concurrency_limit=2, api_visibility="private",
     )  # fmt: skip
     stop.click(do.stop_video, queue=False, api_visibility="private")
@@ -205,13 +229,13 @@ def _video_tab(do: Handlers, settings: list) -> None:
 def _webcam_tab(do: Handlers, settings: list) -> None:
     with gr.Row():
         camera = gr.Image(
-            label="Camera: switch it on, then press Record", sources=["webcam"], streaming=True,
+            label="Camera: nothing of it is stored", sources=["webcam"], streaming=True,
             type="numpy", elem_id="camera", min_width=320, buttons=[],
             webcam_options=gr.WebcamOptions(mirror=True, constraints={"video": {"width": 640}}),
         )  # fmt: skip
         with gr.Column(min_width=320):
             line = gr.HTML(page.live_line([], 0.0), elem_id="live-line")
-            told = gr.HTML(elem_id="live-told", elem_classes="told", min_height=40)
+            told = gr.HTML(elem_id="live-told", elem_classes="unseen")
     boxes = gr.HTML(elem_id="boxes")
     camera.stream(
         do.look, [camera, *settings], [boxes, line, told], stream_every=CAMERA_EVERY,
@@ -224,7 +248,7 @@ def _pictures_tab(do: Handlers, settings: list) -> None:
         label=f"Pictures: at most {MOST_PICTURES}", file_count="multiple", elem_id="picture-files",
         file_types=sorted(PICTURE_SUFFIXES), height=140,
     )  # fmt: skip
-    told = gr.HTML(elem_id="picture-told", elem_classes="told", min_height=40)
+    told = gr.HTML(elem_id="picture-told", elem_classes="told", min_height=64)
     shown = gr.HTML(elem_id="pictures")
     gr.on(
         [files.change, *(setting.change for setting in settings)], do.read_pictures,
@@ -257,7 +281,7 @@ def serve(
         UserError: if the port is taken, or the model or detector is not there.
     """
     check_port(port)
-    make_detector(detector)
+    find_detector(detector)
     folder = Path(tempfile.mkdtemp(prefix="fer-app-")).resolve()
     desk = Desk(folder, limits)
     try:

@@ -7,9 +7,9 @@ results lie in one temporary folder; a tab's files go when it is closed, the fol
 import shutil
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,17 +20,17 @@ import pandas as pd
 
 from fer_lib import app_page as page
 from fer_lib.errors import UserError
-from fer_lib.faces import Detector, HaarDetector, crop_face, to_grey
-from fer_lib.film import FilmWriter, annotate
+from fer_lib.faces import crop_face, find_detector, to_grey
+from fer_lib.film import FilmWriter, History, annotate
 from fer_lib.images import read_rgb
 from fer_lib.inference import Recogniser, find_weights, valence, valence_shares
 from fer_lib.labels import TASKS
-from fer_lib.params import load
 from fer_lib.paths import build_folder
-from fer_lib.rtfer import Engine, Seen, analyse
-from fer_lib.session import describe, in_words
+from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
+from fer_lib.session import CAVEAT, in_words
 from fer_lib.valence_page import figure, write_page
-from fer_lib.video import Frame, video_info
+from fer_lib.video import Frame, VideoInfo, video_info
+from fer_lib.video_command import facts
 
 TELL_EVERY = 5.0  # seconds between two sentences for a screen reader
 
@@ -155,13 +155,15 @@ def _model_label(name: str) -> str:
 
 
 def find_detectors() -> dict[str, str]:
-    """Detectors to choose from, label to name."""
-    return {"Haar": "haar"}
-
-
-def make_detector(name: str) -> Detector:
-    """A new detector of that name."""
-    return HaarDetector()
+    """Detectors to choose from, label to name: those whose files are there."""
+    found = {}
+    for label, name in (("Haar", "haar"), ("YuNet", "yunet")):
+        try:
+            find_detector(name)
+        except UserError:
+            continue
+        found[label] = name
+    return found
 
 
 @cache
@@ -170,14 +172,10 @@ def recogniser(model: str) -> Recogniser:
     return Recogniser.load(model)
 
 
-def _margin(model: str) -> float:
-    study = recogniser(model).card.study
-    return load(study).video.crop_margin if study in ("sample", "paper") else 0.0
-
-
 def make_engine(model: str, detector: str, seconds: float) -> Engine:
     """A new engine; each video and each camera has its own."""
-    return Engine(recogniser(model), make_detector(detector), smoothing_seconds=seconds)
+    finder = find_detector(detector, SMALLEST)
+    return Engine(recogniser(model), finder, smoothing_seconds=seconds)
 
 
 # ----------------------------------------------------------------------------------------- a video
@@ -185,22 +183,28 @@ def make_engine(model: str, detector: str, seconds: float) -> Engine:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a video: its files, its line, and what is told of it."""
+    """What came of a video: its files, its line, and as HTML that it is done, and what it shows."""
 
     film: Path
     csv: Path
     report: Path
     plot: Any
+    done: str
     words: str
 
 
 def check_video(path: Path, limits: Limits) -> str:
     """Refuse a video that is too long before any work is done; else tell what it is."""
     info = video_info(path)
-    seconds = info.frames / info.frames_per_second if info.frames_per_second else 0.0
+    seconds = _seconds(info)
     _check_length(path, seconds, limits)
     length = f"about {seconds:.0f} seconds, {info.frames} frames" if seconds else "length unknown"
     return f"{path.name}: {length}. Press Analyse."
+
+
+def _seconds(info: VideoInfo) -> float:
+    """The length that a header tells, 0 where it does not."""
+    return info.frames / info.frames_per_second if info.frames_per_second else 0.0
 
 
 def _check_length(path: Path, seconds: float, limits: Limits) -> None:
@@ -212,7 +216,7 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
 
 
 def watch_video(
-    path: Path, tab: Tab, engine: Engine, limits: Limits, on_progress: Callable[..., object]
+    path: Path, tab: Tab, engine: Engine, limits: Limits, on_progress: Callable[[int, int], None]
 ) -> Result:
     """Analyse a video and write the annotated film, the table and the report into the tab's folder.
 
@@ -221,7 +225,7 @@ def watch_video(
         tab: whose folder is written to, and whose `stop` ends the work.
         engine: finds and scores faces.
         limits: a video whose header hides its length is stopped at the limit.
-        on_progress: called as `on_progress((frames done, frames in all), text)`.
+        on_progress: called after each frame as `on_progress(frames done, frames in all)`.
 
     Raises:
         UserError: if the file is no video, is too long, or shows no face.
@@ -229,28 +233,24 @@ def watch_video(
     """
     info = video_info(path)
     film = tab.folder / "annotated.mp4"
-    writer: FilmWriter | None = None
-    history: list[tuple[float, list[Seen]]] = []
-    started = time.monotonic()
+    history = History(_seconds(info))
+    with ExitStack() as finish:
+        writer: FilmWriter | None = None
 
-    def on_frame(frame: Frame, seen: list[Seen]) -> None:
-        nonlocal writer
-        if tab.stop.is_set():
-            raise Stopped
-        _check_length(path, frame.time_s, limits)
-        if writer is None:
-            writer = FilmWriter(film, frame.rgb.shape[1], frame.rgb.shape[0])
-        history.append((frame.time_s, seen))
-        writer.write(annotate(frame.rgb, seen, history), frame.time_s)
-        done = frame.index + 1
-        speed = done / max(time.monotonic() - started, 1e-9)
-        on_progress((done, max(info.frames, done)), f"{speed:.0f} frames a second")
+        def on_frame(frame: Frame, seen: list[Seen]) -> None:
+            nonlocal writer
+            if tab.stop.is_set():
+                raise Stopped
+            _check_length(path, frame.time_s, limits)
+            if writer is None:
+                height, width = frame.rgb.shape[:2]
+                rate = info.frames_per_second or 25.0
+                writer = finish.enter_context(FilmWriter(film, width, height, rate))
+            history.add(frame.time_s, seen)
+            writer.write(annotate(frame.rgb, seen, history), frame.time_s)
+            on_progress(frame.index + 1, max(info.frames, frame.index + 1))
 
-    try:
         table = analyse(path, engine, on_frame=on_frame)
-    finally:
-        if writer is not None:
-            writer.close()
     if not table.face_found.any():
         raise UserError(
             f"No face was found in {path.name}: use a video in which a face is seen from the "
@@ -260,19 +260,22 @@ def watch_video(
 
 
 def _write_result(path: Path, table: pd.DataFrame, folder: Path, film: Path) -> Result:
-    facts = {
-        int(number): describe(rows)
-        for number, rows in table[table.face_id.notna()].groupby("face_id")
-    }
+    told = facts(table)  # without what was taken for a face for a moment
+    shown = table[table.face_id.isna() | table.face_id.isin(list(told))]
     csv, report = folder / "valence.csv", folder / "valence.html"
     table.to_csv(csv, index=False, float_format="%.4f", lineterminator="\n")
-    write_page(table, facts, report, f"Valence of {path.name}")
-    words = [
-        page.told(f"Face {number}: {in_words(fact)}" if len(facts) > 1 else in_words(fact))
-        + page.moments(fact["change_points"])
-        for number, fact in facts.items()
-    ]
-    return Result(film, csv, report, figure(table, facts), "".join(words))
+    write_page(shown, told, report, f"Valence of {path.name}")
+    words = []
+    for number, fact in told.items():
+        text = in_words(fact).replace(CAVEAT, "")  # told once, not for every face
+        words.append(page.told(f"Face {number}: {text}" if len(told) > 1 else text))
+        words.append(page.moments(fact["change_points"]))
+    ended = table.attrs.get("ended", "whole")
+    brief = "Done." if ended == "whole" else f"{ended}."
+    brief += f" {table.frame.nunique()} frames, {len(told)} face(s)."
+    words.append(page.told(CAVEAT))
+    done = page.told(brief, "said" if ended == "whole" else "error")
+    return Result(film, csv, report, figure(shown, told), done, "".join(words))
 
 
 # --------------------------------------------------------------------------------------- a picture
@@ -285,14 +288,14 @@ def read_picture(path: Path, model: str, detector: str) -> str:
         UserError: if it cannot be read.
     """
     rgb = read_rgb(path)
-    found = make_detector(detector)(rgb)
+    finder = find_detector(detector)
+    found = finder(rgb)
     if not found:
         words = f"{path.name}: no face was found. A large face, seen from the front, is found best."
         return page.picture(rgb, [], words, page.told(words))
     network = recogniser(model)
     grey = to_grey(rgb)
-    margin = _margin(model)
-    shares = network.probabilities(np.stack([crop_face(grey, box, margin) for box in found]))
+    shares = network.probabilities(np.stack([crop_face(grey, box, finder.margin) for box in found]))
     scores = valence(shares, network.classes)
     three = valence_shares(shares, network.classes)
     seen = [

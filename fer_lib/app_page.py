@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fer_lib.rtfer import Seen
 
 WINDOW = 30.0  # seconds of the live line
+GAP = 3.0  # seconds without a frame that break the live line
 SHOWN = 1280  # pixels: the longer side of a picture in the page
 CAVEAT = (
     "A face is not a feeling: the line says how a face looks to a network, not what the person "
@@ -36,7 +37,10 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b8539b", "#8a7a00", "#5a7d9a")
 STYLE = """
 :root { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
 .gradio-container { max-width: 1200px !important; margin: auto; }
-.told { min-height: 1.5em; }
+#video-told > .html-container, #picture-told > .html-container { min-height: 64px !important; }
+.unseen { position: absolute !important; width: 1px; height: 1px; overflow: hidden !important;
+  clip-path: inset(50%); }
+.now { padding: .5em 0; min-height: 3.5em; }
 .told p { margin: 0 0 .5em; max-width: 75ch; }
 .told .error { border-left: 4px solid #d55e00; padding: .4em .8em; font-weight: 600; }
 .told button { font: inherit; color: inherit; text-align: left; padding: .3em .7em; margin: .15em;
@@ -69,6 +73,7 @@ STYLE = """
 .bars caption { text-align: left; font-weight: 600; padding: .3em 0; }
 .bars th { text-align: left; font-weight: 400; width: 6em; padding: 1px 8px 1px 0; }
 .bars td { padding: 1px 0; }
+.bars th, .bars td { border: 0 !important; }
 .bars td:last-child { width: 3.5em; text-align: right; font-variant-numeric: tabular-nums; }
 .bars i { display: block; height: .9em; background: #0072b2; border-radius: 2px; min-width: 1px; }
 .dark .bars i { background: #56b4e9; }
@@ -132,6 +137,7 @@ SCRIPT = """
       for (const [key, value] of Object.entries(attributes))
         if (element.getAttribute(key) !== value) element.setAttribute(key, value);
   };
+  let fading = 0;
   const overlay = () => {
     const from = document.getElementById("boxes"), video = document.querySelector("#camera video");
     if (!from || !video) return;
@@ -143,12 +149,20 @@ SCRIPT = """
     if (shown.dataset.drawn === drawn.outerHTML) return;
     shown.dataset.drawn = drawn.outerHTML;
     shown.replaceChildren(drawn.cloneNode(true));
+    clearTimeout(fading);  // boxes of a stopped camera do not stay
+    fading = setTimeout(() => shown.replaceChildren(), 3000);
     Object.assign(shown.style, {left: `${video.offsetLeft}px`, top: `${video.offsetTop}px`,
       width: `${video.offsetWidth}px`, height: `${video.offsetHeight}px`});
   };
   const look = () => {
-    name("#video-told, #picture-told, #live-told", {role: "status", "aria-live": "polite"});
+    name(":is(#video-told, #picture-told, #live-told) > .html-container",
+      {role: "status", "aria-live": "polite"});
     name("#annotated video", {"aria-label": "The video with faces boxed and the line so far"});
+    name("#camera .capture-button", {"aria-label": "Start or stop the line"});
+    for (const label of document.querySelectorAll("#camera .icon-with-text")) {
+      const word = label.lastChild;  // nothing is recorded, so the button shall not say so
+      if (word?.nodeType === Node.TEXT_NODE && word.data.trim() === "Record") word.data = " Start";
+    }
     name("#camera video", {"aria-label": "Picture of your camera, seen by you alone"});
     name("#line .js-plotly-plot", {tabindex: "0", role: "slider", "aria-valuemin": "0",
       "aria-label": "Valence over time. Arrow keys move the video by half a second."});
@@ -189,7 +203,7 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         history: (seconds, faces) of each frame, in order of time.
         now: seconds; the drawing's right edge.
     """
-    left, right, top, bottom = 86, 630, 12, 208
+    left, right, top, bottom = 86, 620, 12, 208
     start = max(0.0, now - WINDOW)
 
     def place(time: float, value: float) -> str:
@@ -200,14 +214,15 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
     faces = sorted({face.face_id for _, seen in frames for face in seen})
     paths = []
     for face_id in faces:
-        pen, drawn = "M", []
+        last, drawn = -np.inf, []
         for time, seen in frames:
             value = next((face.smooth for face in seen if face.face_id == face_id), None)
             if value is None:
-                pen = "M"
+                last = -np.inf
             else:
+                pen = "L" if time - last < GAP else "M"
                 drawn.append(f"{pen}{place(time, value)}")
-                pen = "L"
+                last = time
         colour = PALETTE[(face_id - 1) % len(PALETTE)]
         paths.append(
             f'<path d="{"".join(drawn)}" fill="none" stroke="{colour}" stroke-width="3" '
@@ -224,11 +239,11 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         f'text-anchor="middle">{start + second:.0f} s</text>'
         for second in range(0, int(WINDOW) + 1, 10)
     )
-    last = frames[-1][1] if frames else []
+    said = in_words(frames[-1][1]) if frames else "Switch the camera on, then press Start."
     return (
         f'<svg class="live-line" viewBox="0 0 640 240" role="img" '
-        f'aria-label="Valence of the last {WINDOW:.0f} seconds. {escape(in_words(last))}">'
-        f"{levels}{ticks}{''.join(paths)}</svg>"
+        f'aria-label="Valence of the last {WINDOW:.0f} seconds">'
+        f'{levels}{ticks}{"".join(paths)}</svg><p class="now" aria-hidden="true">{escape(said)}</p>'
     )
 
 
