@@ -387,6 +387,52 @@ def video(
         raise typer.Exit(SOME_UNREAD)
 
 
+# ------------------------------------------------------------------------------------------ app
+
+
+@app.command("app")
+def serve_app(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="P", help="Port on 127.0.0.1.")
+    ] = 7860,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Chosen at first: fer13-7 ..., or a weights file."),
+    ] = None,
+    detector: Annotated[
+        str, typer.Option(metavar="haar|yunet", help="Face detector that is chosen at first.")
+    ] = "haar",
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
+    ] = False,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.01, metavar="M", help="Longest video that is taken.")
+    ] = 30,
+    max_mb: Annotated[
+        float, typer.Option(min=1, metavar="MB", help="Largest file that is taken.")
+    ] = 500,
+) -> None:
+    """Open a page in the browser: valence of videos, of the webcam, and of pictures.
+
+    The page is served by this machine to this machine alone (127.0.0.1) and needs no internet.
+    Uploads and results are deleted when the tab is closed or the server ends (Ctrl-C).
+
+    ```text
+    fer app
+    fer app --port 8000 --model fer13-3 --no-browser
+    ```
+    """
+    from fer_lib.app import Limits, serve
+
+    serve(
+        port=port,
+        model=model,
+        detector=detector,
+        limits=Limits(max_minutes, max_mb),
+        open_browser=not no_browser,
+    )
+
+
 # ---------------------------------------------------------------------------------------- study
 
 
