@@ -45,6 +45,14 @@ def lines(table: pd.DataFrame) -> dict[int, pd.DataFrame]:
     return {int(face): _on_every_frame(rows, times) for face, rows in seen.groupby("face_id")}
 
 
+def gaps(table: pd.DataFrame) -> list[tuple[float, float]]:
+    """When no face at all is seen: seconds of the last frame with one and of the next."""
+    frames = table.assign(found=table.face_found.astype(bool)).groupby("frame")
+    times, found = frames.time_s.first().to_numpy(), frames.found.any().to_numpy()
+    ends = len(times) - 1
+    return [(float(times[max(a - 1, 0)]), float(times[min(b, ends)])) for a, b in _runs(~found)]
+
+
 def describe(table: pd.DataFrame) -> dict:
     """Facts about one face's line, ready for JSON: None where something is undefined, never NaN.
 

@@ -15,32 +15,67 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fer_lib.labels import VALENCE_CLASSES
-from fer_lib.session import SHARES
-from fer_lib.smoothing import stretches
+from fer_lib.session import SHARES, clock, gaps, lines
 from fer_lib.video import Frame
 
 STILL_WIDTH = 150  # pixels: as much as a page shows of one of several stills
 GAP_COLOUR = "#d9d9d9"
+# seaborn's colour-blind safe set, those of 3 : 1 contrast on white and on black.
+FACE_COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc")
 
 
 def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
-    """The line over time, frame by frame and smoothed; grey where no face was seen.
+    """The line of each face over time, frame by frame and smoothed with its 95 % band.
+
+    Grey is where no face at all was seen. Several faces differ in colour and dash, and the end of
+    each line says whose it is.
 
     Args:
-        table: of one video.
+        table: of one video, of one face or several (column face_id); the band is drawn where there
+            is a column valence_sd.
         truth: columns time_s, valence, face_present; drawn dashed where the face is present.
     """
     figure, axis = plt.subplots(figsize=(8.4, 3.2))
     _shade_gaps(axis, table)
-    axis.plot(table.time_s, table.valence, lw=0.9, color="0.55", label="frame by frame")
-    axis.plot(table.time_s, table.valence_smooth, lw=2.2, color=_colour(0), label="smoothed")
+    faces = lines(table)
+    for number, (face, line) in enumerate(faces.items()):
+        _draw_face(axis, line, number, f"face {face}" if len(faces) > 1 else "")
     if truth is not None:
         shown = truth.valence.where(truth.face_present == 1)
         axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=_colour(3), label="truth")
     _valence_axis(axis, table)
     handles, names = axis.get_legend_handles_labels()
-    axis.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(names))
+    if handles:
+        axis.legend(
+            handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.2),
+            ncols=min(len(names), 5),
+        )  # fmt: skip
     return figure
+
+
+def _draw_face(axis: Axes, line: pd.DataFrame, number: int, name: str) -> None:
+    """One face's line; without a name it is the only one, and its parts are named instead."""
+    colour = FACE_COLOURS[number % len(FACE_COLOURS)]
+    dash = ("-", "--", ":")[number // len(FACE_COLOURS) % 3]
+    faint = "0.55" if not name else colour
+    axis.plot(
+        line.time_s, line.valence, lw=0.9, color=faint, alpha=1 if not name else 0.4,
+        label=None if name else "frame by frame",
+    )  # fmt: skip
+    level = line.valence_smooth
+    axis.plot(line.time_s, level, dash, lw=2.2, color=colour, label=name or "smoothed")
+    if "valence_sd" in line and line.valence_sd.notna().any():
+        low, high = ((level + side * 1.96 * line.valence_sd).clip(-1, 1) for side in (-1, 1))
+        axis.fill_between(
+            line.time_s.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.25,
+            lw=0, label=None if name else "95 % band",
+        )  # fmt: skip
+    if name and level.notna().any():
+        end = level.last_valid_index()
+        axis.annotate(
+            name, (line.time_s[end], level[end]), xytext=(-4, 4), textcoords="offset points",
+            ha="right", fontsize=8,
+        )  # fmt: skip
 
 
 def film_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -> Figure:
@@ -121,10 +156,7 @@ def _class_colour(row: pd.Series) -> int:
 
 def _shade_gaps(axis: Axes, table: pd.DataFrame) -> None:
     """Grey from the last frame with a face to the next one."""
-    empty = table.face_found.map({True: np.nan, False: 1.0})
-    for number, (first, last) in enumerate(stretches(empty)):
-        start = table.time_s.iloc[max(first - 1, 0)]
-        end = table.time_s.iloc[min(last, len(table) - 1)]
+    for number, (start, end) in enumerate(gaps(table)):
         label = "no face seen" if number == 0 else None
         axis.axvspan(start, end, color=GAP_COLOUR, lw=0, zorder=0, label=label)
 
@@ -132,7 +164,11 @@ def _shade_gaps(axis: Axes, table: pd.DataFrame) -> None:
 def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
     axis.axhline(0, color="0.4", lw=0.8)
     axis.set(xlabel="time, seconds", ylabel="valence", ylim=(-1.05, 1.05))
-    axis.set_xlim(table.time_s.iloc[0], table.time_s.iloc[-1])
+    if len(table) and np.ptp(table.time_s) > 0:
+        axis.set_xlim(table.time_s.min(), table.time_s.max())
+        if table.time_s.max() >= 120:
+            axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
+            axis.set_xlabel("time, minutes:seconds")
     axis.set_yticks([-1, 0, 1], ["-1 negative", "0 neutral", "+1 positive"])
 
 

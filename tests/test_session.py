@@ -1,6 +1,7 @@
 """What is told of a line: known facts of lines made by hand, and nothing of what is not there."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -174,7 +175,7 @@ def test_any_line_gives_facts_that_hold_together(seed):
     assert sum(s["seconds"] for s in states) == pytest.approx(facts["seconds_seen"], abs=1e-3)
     assert facts["inertia"] is None or -1 <= facts["inertia"] <= 1
     times = [c["time_s"] for c in facts["change_points"]]
-    assert all(b - a > 0.999 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a > 0.999 for a, b in pairwise(times))
 
 
 # --------------------------------------------------------------------------- several faces
