@@ -378,7 +378,7 @@ def video(
             unread += 1
             continue
         except KeyboardInterrupt:
-            typer.echo("Stopped before the first frame; nothing was written.", err=True)
+            typer.echo("Stopped; nothing more was written.", err=True)
             raise typer.Exit(INTERRUPTED) from None
         typer.echo(video_command.in_words(summary, folder))
         if summary["ended"] == "interrupted":

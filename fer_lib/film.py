@@ -335,5 +335,5 @@ class FilmWriter:
             return error if isinstance(error, Exception) else RuntimeError(str(error))
         reason = getattr(error, "strerror", None) or str(error)
         return UserError(
-            f"{self.path} cannot be written ({reason}): free space, or name another folder."
+            f"{self.path} cannot be written ({reason}): name a folder with room in it."
         )

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
-from fer_lib.faces import FACE_SIDE, Box, Detector, HaarDetector, crop_face, to_grey
+from fer_lib.faces import Box, Detector, HaarDetector, crop_face, to_grey
 from fer_lib.inference import Recogniser, valence_shares
 from fer_lib.labels import VALENCE_CLASSES, VALENCE_SIGN
 from fer_lib.smoothing import LiveSmoother, smooth
@@ -134,12 +134,11 @@ class Engine:
     def score(self, batch: list[_Spotted]) -> list[list[Seen]]:
         """Classify the faces of some frames in a row, at once."""
         crops = [crop for spotted in batch for crop in self._crops(spotted)]
-        faces = np.stack(crops) if crops else np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8)
-        probabilities = self.recogniser.probabilities(faces)
-        shares = iter(valence_shares(probabilities, self.recogniser.classes))
-        return [
-            self._smoothed(s, {n: next(shares) for n in s.boxes}) for s in batch
-        ]  # fmt: skip
+        shares: Iterator[np.ndarray] = iter(())
+        if crops:
+            probabilities = self.recogniser.probabilities(np.stack(crops))
+            shares = iter(valence_shares(probabilities, self.recogniser.classes))
+        return [self._smoothed(s, {n: next(shares) for n in s.boxes}) for s in batch]
 
     def _crops(self, spotted: _Spotted) -> list[np.ndarray]:
         if not spotted.boxes:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fer_lib.film import FilmWriter, History, annotate
 from fer_lib.inference import Recogniser
 from fer_lib.progress import progress_bar
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
+from fer_lib.valence_line import save_line
 from fer_lib.video import SUFFIXES, Frame, video_info
 
 FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
@@ -234,7 +235,8 @@ def _own(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (out / LOCK).unlink(missing_ok=True)  # before it is let go, or it might be another's
+        with suppress(OSError):  # before it is let go, or it might be another's
+            (out / LOCK).unlink()
         lock.release()
 
 
@@ -242,9 +244,8 @@ def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
     """All files but the film, each whole or not at all."""
     told = {int(face): known for face, known in summary["faces"].items()}
     shown = table[table.face_id.isna() | table.face_id.isin(list(told))]
-    line = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     try:
-        _whole(out / "valence.csv", lambda path: _text(path, line))
+        _whole(out / "valence.csv", lambda path: save_line(table, path))
         _whole(out / "valence.png", lambda path: _picture(path, shown))
         _whole(out / "valence.html", lambda path: valence_page.write_page(shown, told, path, name))
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -276,4 +277,6 @@ def _text(path: Path, text: str) -> None:
 
 def _unwritable(out: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(f"{out} cannot be written ({reason}): free space, or name another folder.")
+    return UserError(
+        f"{out} cannot be written ({reason}): name a folder with room in it."
+    )

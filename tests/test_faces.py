@@ -6,7 +6,7 @@ import pytest
 
 from fer_lib import faces
 from fer_lib.errors import UserError
-from fer_lib.faces import Box, HaarDetector, crop_face
+from fer_lib.faces import Box, HaarDetector, YuNetDetector, crop_face, find_detector
 from fer_lib.sample_world import write_video
 from fer_lib.video import read_frames
 
@@ -112,3 +112,62 @@ def test_framing_tells_how_a_crop_sits(portrait):
     ((x, y, _),) = faces.framing(moved[None], detector)
     assert x == pytest.approx(20 / box.w, abs=0.05) and abs(y) < 0.05
     assert faces.framing(np.zeros((3, 48, 48), np.uint8), detector).shape == (0, 3)
+
+
+def test_a_shrunken_picture_gives_the_same_boxes(portrait, monkeypatch):
+    """Found in a copy four times as large, boxes stand at four times the place, within 3 %."""
+    large = cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    (small,), (box,) = HaarDetector()(portrait), HaarDetector()(large)
+    np.testing.assert_allclose(np.array(box) / 4, small, atol=0.03 * small.w)
+    monkeypatch.setattr(faces, "SHORT_SIDE", 10_000)
+    (whole,) = HaarDetector()(portrait)
+    np.testing.assert_allclose(whole, small, atol=0.04 * small.w)
+
+
+def test_a_picture_is_shrunk_as_far_as_small_faces_allow():
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    assert faces._shrunk(picture, 0.2, 36)[0].shape == (180, 320, 3)
+    small, scale = faces._shrunk(picture, 0.1, 36)
+    assert small.shape == (360, 640, 3) and scale == 0.5
+    assert faces._shrunk(picture[:100], 0.2, 36)[0].shape == (100, 1280, 3)
+
+
+def test_detectors_by_name(tmp_path, monkeypatch):
+    detector = find_detector("haar", smallest=0.3)
+    assert isinstance(detector, HaarDetector) and detector.smallest == 0.3
+    with pytest.raises(UserError, match="'mtcnn' is no face detector: choose one of haar, yunet"):
+        find_detector("mtcnn")
+    monkeypatch.setattr(faces, "project_root", lambda: tmp_path)
+    with pytest.raises(UserError, match=r"yunet.*onnx is missing: data/README.md says where"):
+        find_detector("yunet")
+    file = tmp_path / "data/raw/models/face_detection_yunet_2026may.onnx"
+    file.parent.mkdir(parents=True)
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 229738\n")
+    with pytest.raises(UserError, match=r"2026may.onnx \(.* bytes\) is no model .* data/README.md"):
+        find_detector("yunet")
+
+
+@pytest.fixture(scope="module")
+def yunet():
+    try:
+        return YuNetDetector()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def test_yunet_finds_the_face_that_haar_finds(yunet, portrait):
+    """At its own margin it is framed nearly as Haar frames it."""
+    (box,), (other,) = yunet(portrait), HaarDetector()(portrait)
+    assert all(type(value) is int for value in box)
+    side = (1 + yunet.margin) * max(box.w, box.h)
+    assert side == pytest.approx(other.w, rel=0.25)
+    assert box.x + box.w / 2 == pytest.approx(other.x + other.w / 2, abs=0.1 * other.w)
+    assert box.y + box.h / 2 == pytest.approx(other.y + other.h / 2, abs=0.15 * other.w)
+    assert yunet(faces.to_grey(portrait)) and not YuNetDetector(smallest=0.9)(portrait)
+
+
+def test_yunet_boxes_do_not_depend_on_the_pictures_size(yunet, portrait):
+    large = cv2.resize(portrait, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    (small,), (box,) = yunet(portrait), yunet(large)
+    np.testing.assert_allclose(np.array(box) / 3, small, atol=0.05 * small.h)
+    assert yunet(np.full((200, 300, 3), 90, np.uint8)) == []
