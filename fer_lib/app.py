@@ -287,7 +287,7 @@ def serve(
     try:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         blocks = build(desk, model, detector)
-        _launch(blocks, port, limits, open_browser)
+        launch(blocks, port, limits, open_browser)
         print(f"The page is at http://{ADDRESS}:{port}/ (Ctrl-C ends it).", flush=True)
         _wait()
         for tab in desk.tabs():
@@ -297,7 +297,8 @@ def serve(
         desk.close_all()
 
 
-def _launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> None:
+def launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> None:
+    """Start the server and come back; GRADIO_TEMP_DIR must be the desk's folder since `build`."""
     blocks.launch(
         server_name=ADDRESS, server_port=port, share=False, inbrowser=open_browser, quiet=True,
         prevent_thread_lock=True, ssr_mode=False, pwa=False, mcp_server=False, inline=False,
