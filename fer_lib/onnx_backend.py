@@ -13,6 +13,7 @@ import onnxruntime
 
 from fer_lib.card import Card
 from fer_lib.errors import UserError
+from fer_lib.labels import TASKS
 from fer_lib.prepared import SIDE
 
 INPUT, OUTPUT = "faces", "probabilities"
@@ -50,14 +51,20 @@ class OnnxBackend:
             raise UserError(f"{path} is missing: write it with `fer export`, or name another.")
         session = _session(path)
         header = dict(session.get_modelmeta().custom_metadata_map)
-        if "labels" not in header or "parameters" not in header:
+        try:
+            labels, parameters = json.loads(header["labels"]), int(header["parameters"])
+        except (KeyError, ValueError):
             raise UserError(
                 f"{path} was not written by `fer export` (it holds no labels): name an ONNX file "
                 "of this project."
-            )
+            ) from None
         card = Card.from_header(header, path)
-        _check_fit(session, card, header["labels"], path)
-        return cls(session, card, int(header["parameters"]))
+        if labels != list(TASKS.get(card.task, ())) or not _fits(session, labels):
+            raise UserError(
+                f"{path} does not give the probabilities of {card.task} for faces of {SIDE} x "
+                f"{SIDE} pixels: write it again with `fer export`."
+            )
+        return cls(session, card, parameters)
 
     def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
         """(N, 48, 48) uint8, N > 0 -> (N, C) float32; see `Recogniser.probabilities`."""
@@ -101,17 +108,10 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         ) from None
 
 
-def _check_fit(session: onnxruntime.InferenceSession, card: Card, labels: str, path: Path) -> None:
-    """See to it that the network takes faces and gives the probabilities that its card names."""
-    (taken, *more), (given, *others) = session.get_inputs(), session.get_outputs()
-    named = json.loads(labels)
-    if (
-        (taken.name, taken.type, taken.shape[1:]) != (INPUT, "tensor(uint8)", [SIDE, SIDE])
-        or (given.name, given.shape[1:]) != (OUTPUT, [len(named)])
-        or more
-        or others
-        or tuple(named) != card.classes
-    ):
-        raise UserError(
-            f"{path} does not map faces to {', '.join(named)}: write it again with `fer export`."
-        )
+def _fits(session: onnxruntime.InferenceSession, labels: list[str]) -> bool:
+    """Whether the network takes faces and gives one probability a label."""
+    inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
+    outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    return inputs == [(INPUT, "tensor(uint8)", [SIDE, SIDE])] and outputs == [
+        (OUTPUT, "tensor(float)", [len(labels)])
+    ]

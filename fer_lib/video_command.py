@@ -277,6 +277,4 @@ def _text(path: Path, text: str) -> None:
 
 def _unwritable(out: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(
-        f"{out} cannot be written ({reason}): name a folder with room in it."
-    )
+    return UserError(f"{out} cannot be written ({reason}): name a folder with room in it.")

@@ -1,0 +1,266 @@
+"""A trained network as an ONNX file, which runs without torch and twice as fast; int8 if wanted.
+
+    export_onnx(Recogniser.load("fer13-7"), Path("fer13-7.onnx"))
+    Recogniser.load("fer13-7.onnx").probabilities(faces)
+
+Preprocessing, temperature and softmax lie inside: (N, 48, 48) uint8 faces in, (N, C) float32
+probabilities out, N free. The metadata hold the model's card as JSON.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from fer_lib.augment import standardise
+from fer_lib.errors import UserError
+from fer_lib.inference import Recogniser
+from fer_lib.labels import FER_PLUS_COLUMNS, remap_valence
+from fer_lib.onnx_backend import INPUT, OUTPUT
+from fer_lib.paths import build_folder
+from fer_lib.prepared import SIDE, Fer13, load_fer13
+from fer_lib.sample_fer2013 import draw_row, plan_rows
+
+OPSET = 17
+TOLERANCE = 1e-4  # of a probability, between PyTorch and the float32 file
+COMPARED_FACES = 4000  # at most
+DRAWN_FACES = 128  # of each usage
+CALIBRATION_FACES = 512  # at most
+CALIBRATION_BATCH = 32
+
+# Parts of the names of convolutions that stay float32. They have few channels, and integers only
+# pay where a sum is long: so kept, the int8 file takes a tenth less time and is more exact.
+KEPT_IN_FLOAT = ("/stage1/", "/refine1/", "/spatial/")
+
+
+class FacesToProbabilities(nn.Module):
+    """Everything from the grey values of a face to its probabilities."""
+
+    def __init__(self, model: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """(N, 48, 48) uint8 -> (N, C) float32."""
+        return (self.model(standardise(faces)) / self.temperature).softmax(dim=1)
+
+
+def export_onnx(recogniser: Recogniser, path: Path) -> None:
+    """Write a network as an ONNX file, whole or not at all.
+
+    Batch norm is folded into the convolutions before it.
+
+    Args:
+        recogniser: of a weights file; its network is left as it is.
+        path: target.
+
+    Raises:
+        UserError: if the recogniser is itself an ONNX file, or the target cannot be written.
+    """
+    model = FacesToProbabilities(recogniser.model, recogniser.card.temperature).eval()
+    device = next(model.parameters()).device
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the newer exporter, which it praises, needs onnxscript
+        torch.onnx.export(
+            model,
+            (torch.zeros(2, SIDE, SIDE, dtype=torch.uint8, device=device),),
+            Path(folder) / "written.onnx",
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+        )
+        graph = onnx.load(Path(folder) / "written.onnx")
+    facts = {"labels": recogniser.classes, "parameters": recogniser.backend.parameters}
+    header = recogniser.card.header() | {name: json.dumps(fact) for name, fact in facts.items()}
+    onnx.helper.set_model_props(graph, header)
+    _save(graph, path)
+
+
+def quantise(path: Path, out: Path, faces: np.ndarray) -> None:
+    """Write an ONNX file of this project with 8-bit integers (Jacob et al. 2018).
+
+    Weights are signed, with one scale a channel; what flows between the layers is unsigned, with
+    scales from the smallest and largest values that the calibration faces cause.
+
+    Args:
+        path: what `export_onnx` wrote.
+        out: target.
+        faces: (N, 48, 48) uint8, N > 0, training faces: accuracy is measured on others.
+
+    Raises:
+        UserError: if the target cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
+        quant_pre_process(path, prepared)
+        quantize_static(
+            prepared,
+            quantised,
+            _Batches(faces),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=_kept_in_float(prepared),
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        graph = onnx.load(quantised)
+    header = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    onnx.helper.set_model_props(graph, header)
+    _save(graph, out)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about a written file.
+
+    Attributes:
+        faces: how many faces it was compared on.
+        difference: largest difference of a probability between PyTorch and the float32 file.
+        accuracy: of the float32 file on these faces, in [0, 1].
+        accuracy_int8: of the int8 file, or None if none was asked for.
+    """
+
+    faces: int
+    difference: float
+    accuracy: float
+    accuracy_int8: float | None
+
+
+def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = False) -> Checked:
+    """Write an ONNX file, if it answers as PyTorch does.
+
+    Args:
+        recogniser: of a weights file.
+        out: target, float32 or int8.
+        data: labelled faces. Those of Training calibrate the int8 file, PublicTest's compare.
+        int8: write the int8 file.
+
+    Raises:
+        UserError: if a probability is off by more than `TOLERANCE` (and then nothing is written),
+            or the target cannot be written.
+    """
+    compared = data.select(data.usage == "PublicTest")
+    compared = compared.select(np.arange(min(len(compared), COMPARED_FACES)))
+    with tempfile.TemporaryDirectory() as folder:
+        plain, small = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        export_onnx(recogniser, plain)
+        exported = Recogniser.load(plain)
+        difference = largest_difference(recogniser, exported, compared.images)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"the exported network differs from PyTorch by {difference:.1e} (more than "
+                f"{TOLERANCE:.0e}), so {out} was not written: use the .safetensors file, and tell "
+                "the authors."
+            )
+        cost = None
+        if int8:
+            training = data.images[data.usage == "Training"]
+            step = max(len(training) // CALIBRATION_FACES, 1)
+            quantise(plain, small, training[::step][:CALIBRATION_FACES])
+            cost = accuracy(Recogniser.load(small), compared)
+        _save(onnx.load(small if int8 else plain), out)
+    return Checked(len(compared), difference, accuracy(exported, compared), cost)
+
+
+def comparison_faces(study: str) -> tuple[Fer13, str]:
+    """Labelled faces to compare on: of the model's own study, else of any, else drawn ones.
+
+    Returns:
+        The faces, and where they come from, in words.
+    """
+    for name in dict.fromkeys((study, "paper", "sample")):
+        file = build_folder(name) / "fer13.npz"
+        if file.is_file():
+            return load_fer13(file), str(file)
+    rows: list[dict] = []
+    for usage in ("Training", "PublicTest"):
+        rows += plan_rows(0, usage, DRAWN_FACES, rows)
+    rows = [row for row in rows if row["duplicate_of"] < 0]
+    data = Fer13(
+        images=np.stack([draw_row(0, row) for row in rows]),
+        labels=np.array([row["label"] for row in rows]),
+        usage=np.array([row["usage"] for row in rows]),
+        row=np.array([row["row"] for row in rows]),
+        votes=np.full((len(rows), len(FER_PLUS_COLUMNS)), -1),
+        duplicate_of_training=np.zeros(len(rows), dtype=bool),
+    )
+    return data, "faces drawn for this"
+
+
+def largest_difference(one: Recogniser, other: Recogniser, faces: np.ndarray) -> float:
+    """The largest difference of a probability between two recognisers on the same faces."""
+    return float(np.abs(one.probabilities(faces) - other.probabilities(faces)).max())
+
+
+def accuracy(recogniser: Recogniser, data: Fer13) -> float:
+    """Share of the faces whose label the network gives, in [0, 1]; surprise is left out of three.
+
+    Args:
+        recogniser: of three or seven classes.
+        data: faces with labels of FER2013.
+    """
+    labels = remap_valence(data.labels) if len(recogniser.classes) == 3 else data.labels
+    counted = labels >= 0
+    given = recogniser.probabilities(data.images[counted]).argmax(axis=1)
+    return float((given == labels[counted]).mean())
+
+
+@dataclass
+class _Batches(CalibrationDataReader):
+    """Hands the calibration faces out, batch by batch."""
+
+    faces: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.batches: Iterator[np.ndarray] = iter(
+            np.split(self.faces, range(CALIBRATION_BATCH, len(self.faces), CALIBRATION_BATCH))
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch, or None after the last."""
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def _kept_in_float(path: Path) -> list[str]:
+    """Names of the convolutions of an ONNX file that 8 bits do not make faster."""
+    names = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
+    return [name for name in names if any(part in name for part in KEPT_IN_FLOAT)]
+
+
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    """Check and write a file, whole or not at all."""
+    onnx.checker.check_model(graph, full_check=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(graph.SerializeToString(deterministic=True))
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): name another file."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
