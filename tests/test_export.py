@@ -101,10 +101,10 @@ def test_the_file_answers_as_pytorch_does(tmp_path, arch):
     faces = np.concatenate([FACES, np.zeros((1, 48, 48), np.uint8)])  # one is blank
     got, expected = exported.probabilities(faces), recogniser.probabilities(faces)
     assert got.shape == (6, 7) and got.dtype == np.float32
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(got, expected, atol=export.TOLERANCE)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3  # else agreement would mean nothing
     mirrored = exported.probabilities(faces, flip=True)
-    np.testing.assert_allclose(mirrored, recogniser.probabilities(faces, flip=True), atol=1e-5)
+    np.testing.assert_allclose(mirrored, recogniser.probabilities(faces, flip=True), atol=export.TOLERANCE)
     assert np.abs(mirrored - got).max() > 1e-3
 
 
@@ -114,7 +114,7 @@ def test_any_number_of_faces(shelf, count):
     got = Recogniser.load(shelf / "w.onnx").probabilities(faces)
     expected = Recogniser.load(shelf / "w.safetensors", "cpu").probabilities(faces)
     assert got.shape == expected.shape == (count, 7)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(got, expected, atol=export.TOLERANCE)
 
 
 def test_the_network_itself_is_left_as_it_is(shelf, tmp_path):
@@ -134,7 +134,7 @@ def test_temperature_divides_the_logits(tmp_path):
     assert np.abs(expected - logits.softmax(dim=1).numpy()).max() > 0.01
     np.testing.assert_allclose(warm.probabilities(FACES), expected, atol=1e-6)
     np.testing.assert_allclose(
-        Recogniser.load(tmp_path / "w.onnx").probabilities(FACES), expected, atol=1e-5
+        Recogniser.load(tmp_path / "w.onnx").probabilities(FACES), expected, atol=export.TOLERANCE
     )
 
 
