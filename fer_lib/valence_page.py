@@ -20,6 +20,8 @@ from fer_lib.valence_plots import FACE_COLOURS
 
 DASHES = ("solid", "dash", "dot")
 POINTS = 5000  # of a line drawn at most: more than a screen has pixels, and quick to draw
+# Milliseconds of 2000-01-01, where the time axis begins: plotly takes small numbers for years.
+START = 946_684_800_000
 BAND = 1.96  # standard deviations: 95 %
 CONFIG = {
     "responsive": True, "displaylogo": False,
@@ -41,7 +43,7 @@ def figure(
         dark: for a dark page; the background is the page's own in any case.
 
     Returns:
-        A plotly figure. The time axis is a date axis that begins at 1970-01-01, so that it reads
+        A plotly figure. The time axis is a date axis that begins at `START`, so that it reads
         minutes:seconds at any zoom; `customdata` of the bold lines holds time_s.
     """
     by_face = lines(table)
@@ -52,7 +54,7 @@ def figure(
         changes = facts_by_face.get(face, {}).get("change_points", [])
         drawing.add_traces(_change_traces(changes, face, number, alone=len(by_face) == 1))
     whole = (0.0, 1.0) if table.empty else (table.time_s.min(), table.time_s.max())
-    drawing.update_layout(_layout(whole))
+    drawing.update_layout(_layout(*whole, room_for_names=len(by_face) > 1))
     drawing.update_layout({key.replace(".", "_"): value for key, value in theme(dark).items()})
     return drawing
 
@@ -97,13 +99,14 @@ def write_page(table: pd.DataFrame, facts_by_face: dict[int, dict], path: Path, 
 
 def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> list[go.Scatter]:
     line = _thin(line)
-    x = (1000 * line.time_s.to_numpy(np.float64)).round()
+    x = START + (1000 * line.time_s.to_numpy(np.float64)).round()
     level = line.valence_smooth.to_numpy(np.float32)
     colour, dash = (
         FACE_COLOURS[number % len(FACE_COLOURS)],
         DASHES[number // len(FACE_COLOURS) % len(DASHES)],
     )
-    of_face = {"legendgroup": f"face {face}", "x": x, "connectgaps": False}
+    group = None if alone else f"face {face}"
+    of_face = {"legendgroup": group, "x": x, "connectgaps": False}
     traces = [
         go.Scatter(
             **of_face, y=line.valence.to_numpy(np.float32), name="frame by frame", opacity=0.45,
@@ -120,15 +123,15 @@ def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> 
     if np.isfinite(half).any():
         xs, ys = _band(x, level - half, level + half)
         traces.insert(0, go.Scatter(
-            x=xs, y=ys, name="95 % band", legendgroup=f"face {face}", fill="toself", mode="none",
+            x=xs, y=ys, name="95 % band", legendgroup=group, fill="toself", mode="none",
             fillcolor=_faint(colour), hoverinfo="skip", showlegend=alone,
         ))  # fmt: skip
     last = np.flatnonzero(np.isfinite(level))
     if not alone and len(last):
         traces.append(go.Scatter(
             x=x[last[-1:]], y=level[last[-1:]], text=[f"face {face}"], mode="markers+text",
-            textposition="top left", marker={"color": colour, "size": 7}, showlegend=False,
-            legendgroup=f"face {face}", hoverinfo="skip",
+            textposition="middle right", marker={"color": colour, "size": 7}, showlegend=False,
+            legendgroup=group, hoverinfo="skip", cliponaxis=False,
         ))  # fmt: skip
     return traces
 
@@ -145,7 +148,8 @@ def _change_traces(changes: list[dict], face: int, number: int, *, alone: bool) 
         symbols += ["circle-open", "triangle-up" if after > before else "triangle-down", "circle"]
         text += [f"face {face}, {clock(change['time_s'])}: {before:+.2f} to {after:+.2f}"] * 3
     return [go.Scatter(
-        x=x, y=y, mode="lines+markers", name="change of level", legendgroup=f"face {face}",
+        x=x, y=y, mode="lines+markers", name="change of level",
+        legendgroup=None if alone else f"face {face}",
         line={"color": FACE_COLOURS[number % len(FACE_COLOURS)], "width": 1.5, "dash": "dot"},
         marker={"symbol": symbols, "size": 11}, showlegend=alone, text=text,
         hovertemplate="change of level, %{text}<extra></extra>",
@@ -167,16 +171,18 @@ def _gaps(table: pd.DataFrame) -> list[go.Scatter]:
     )]  # fmt: skip
 
 
-def _layout(whole: tuple[float, float]) -> dict:
-    hours = "%-H:%M:%S" if whole[1] >= 3600 else "%-M:%S"
+def _layout(first: float, last: float, *, room_for_names: bool) -> dict:
+    hours = "%-H:%M:%S" if last >= 3600 else "%-M:%S"
+    end = last + (last - first) * (0.12 if room_for_names else 0)
     return {
         "template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 14}, "hovermode": "x unified",
         "margin": {"l": 34, "r": 8, "t": 34, "b": 44},
-        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
+        "legend": {"orientation": "h", "y": -0.3, "yanchor": "top", "x": 0},
         "xaxis": {
-            "type": "date", "range": [_time(whole[0]), _time(whole[1])], "showline": True,
-            "title": {"text": "time, minutes:seconds"}, "hoverformat": f"{hours}.%1f", "nticks": 8,
+            "type": "date", "range": [_time(first), _time(end)], "showline": True,
+            "title": {"text": "time, minutes:seconds", "font": {"size": 14}, "standoff": 6},
+            "hoverformat": f"{hours}.%1f", "nticks": 8,
             "tickformatstops": [
                 {"dtickrange": [None, 999], "value": f"{hours}.%1f"},
                 {"dtickrange": [1000, None], "value": hours},
@@ -217,7 +223,7 @@ def _thin(line: pd.DataFrame) -> pd.DataFrame:
 
 def _time(seconds: float) -> int:
     """Milliseconds, as plotly's date axis counts."""
-    return round(1000 * seconds)
+    return START + round(1000 * seconds)
 
 
 def _faint(colour: str) -> str:
@@ -240,7 +246,7 @@ def _alt(facts_by_face: dict[int, dict]) -> str:
 def _face_section(face: int, facts: dict) -> str:
     words = in_words(facts).replace(CAVEAT, "").strip()
     states = "".join(
-        f"<tr><th scope=row>{name}</th><td>{_or_dash(state['seconds'], '.1f')} s</td>"
+        f"<tr><th scope=row>{name}</th><td>{clock(state['seconds'])}</td>"
         f"<td>{_or_dash(state['share'], '.0%')}</td>"
         f"<td class=bar><span style='width:{100 * (state['share'] or 0):.1f}%'></span></td></tr>"
         for name in reversed(VALENCE_CLASSES)
@@ -267,7 +273,7 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def _thinned(table: pd.DataFrame) -> str:
     every = -(-table.frame.nunique() // POINTS)
-    return f" Of this long film every {every}th frame is drawn." if every > 1 else ""
+    return f" Of this long film one frame in {every} is drawn." if every > 1 else ""
 
 
 NUMBERS = (

@@ -73,8 +73,8 @@ def _draw_face(axis: Axes, line: pd.DataFrame, number: int, name: str) -> None:
     if name and level.notna().any():
         end = level.last_valid_index()
         axis.annotate(
-            name, (line.time_s[end], level[end]), xytext=(-4, 4), textcoords="offset points",
-            ha="right", fontsize=8,
+            name, (line.time_s[end], level[end]), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=8, annotation_clip=False,
         )  # fmt: skip
 
 
