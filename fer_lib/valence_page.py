@@ -129,7 +129,7 @@ def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> 
     last = np.flatnonzero(np.isfinite(level))
     if not alone and len(last):
         traces.append(go.Scatter(
-            x=x[last[-1:]], y=level[last[-1:]], text=[f"face {face}"], mode="markers+text",
+            x=x[last[-1:]], y=level[last[-1:]], text=[f"<b>{face}</b>"], mode="markers+text",
             textposition="middle right", marker={"color": colour, "size": 7}, showlegend=False,
             legendgroup=group, hoverinfo="skip", cliponaxis=False,
         ))  # fmt: skip
@@ -173,7 +173,7 @@ def _gaps(table: pd.DataFrame) -> list[go.Scatter]:
 
 def _layout(first: float, last: float, *, room_for_names: bool) -> dict:
     hours = "%-H:%M:%S" if last >= 3600 else "%-M:%S"
-    end = last + (last - first) * (0.12 if room_for_names else 0)
+    end = last + (last - first) * (0.08 if room_for_names else 0)
     return {
         "template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 14}, "hovermode": "x unified",
@@ -345,7 +345,8 @@ PAGE = """<!DOCTYPE html>
 <div role="img" aria-label="{alt}">{figure}</div>
 <figcaption>Bold: smoothed. Faint: frame by frame. Shaded along the line: 95&nbsp;% band of the
 frames’ noise, not of the network’s mistakes. Rings and triangles: the level before and after a
-change. Grey: no face seen, nothing drawn. Drag to zoom, double-click to see
+change. Grey: no face seen, nothing drawn. Of several faces, each line ends in its face’s number.
+Drag to zoom, double-click to see
 all.{thinned}</figcaption>
 </figure>
 {faces}

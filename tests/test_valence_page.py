@@ -71,7 +71,7 @@ def test_several_faces_differ_by_more_than_colour():
     looks = {(trace.line.color, trace.line.dash) for trace in bold}
     assert len(looks) == 12
     labels = [text for trace in drawing.data if trace.mode == "markers+text" for text in trace.text]
-    assert labels == [trace.name for trace in bold]  # said at the line too
+    assert labels == [f"<b>{face}</b>" for face in range(1, 14)]  # said at the line too
 
 
 def test_a_long_line_is_thinned_but_keeps_its_gaps():
