@@ -1,6 +1,6 @@
 """Pictures of a valence line: alone, beside stills of the video, and on a frame.
 
-Each function returns a matplotlib Figure; `table` has one row a frame, see `rtfer.largest_face`.
+Each function returns a matplotlib Figure; `table` is what `valence_line.valence_line` returns.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fer_lib.labels import VALENCE_CLASSES
-from fer_lib.session import SHARES
-from fer_lib.smoothing import stretches
+from fer_lib.valence_line import SHARES, stretches
 from fer_lib.video import Frame
 
 STILL_WIDTH = 150  # pixels: as much as a page shows of one of several stills
