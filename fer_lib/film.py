@@ -271,6 +271,7 @@ class FilmWriter:
         stream.codec_context.options = {
             "preset": "superfast", "crf": "23", "bf": "0", "g": seconds_apart,
         }  # fmt: skip
+        self._file.start_encoding()  # now, so that a bad place is told before any work is done
 
     def _work(self) -> None:
         """The thread: encode what comes, until None comes; after an error, only take it."""

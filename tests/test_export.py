@@ -104,7 +104,9 @@ def test_the_file_answers_as_pytorch_does(tmp_path, arch):
     np.testing.assert_allclose(got, expected, atol=export.TOLERANCE)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3  # else agreement would mean nothing
     mirrored = exported.probabilities(faces, flip=True)
-    np.testing.assert_allclose(mirrored, recogniser.probabilities(faces, flip=True), atol=export.TOLERANCE)
+    np.testing.assert_allclose(
+        mirrored, recogniser.probabilities(faces, flip=True), atol=export.TOLERANCE
+    )
     assert np.abs(mirrored - got).max() > 1e-3
 
 
