@@ -177,9 +177,14 @@ def build(desk: Desk, model: str | None = None, detector: str = "haar") -> gr.Bl
         gr.Markdown(page.INTRO)
         with gr.Row():
             which = gr.Dropdown(
-                list(models.items()), value=next(iter(models.values())), label="Model"
+                list(models.items()),
+                value=next(iter(models.values())),
+                label="Model",
+                min_width=240,
             )
-            finder = gr.Radio(list(detectors.items()), value=detector, label="Face detector")
+            finder = gr.Radio(
+                list(detectors.items()), value=detector, label="Face detector", min_width=200
+            )
             smoothing = gr.Slider(0, 3, 0.4, step=0.1, label="Smoothing, seconds (0 = off)")
         settings = [which, finder, smoothing]
         with gr.Tab("Video"):
@@ -208,7 +213,6 @@ def _video_tab(do: Handlers, settings: list) -> None:
             elem_id="annotated",
             interactive=False,
             min_width=320,
-            height=450,
         )
         line = gr.Plot(
             label="Valence: click the line to see that moment", elem_id="line", min_width=320

@@ -275,7 +275,9 @@ def _write_result(path: Path, table: pd.DataFrame, folder: Path, film: Path) -> 
     brief += f" {table.frame.nunique()} frames, {len(told)} face(s)."
     words.append(page.told(CAVEAT))
     done = page.told(brief, "said" if ended == "whole" else "error")
-    return Result(film, csv, report, figure(shown, told), done, "".join(words))
+    plot = figure(shown, told)
+    plot.update_layout(margin_t=72)  # room for the label that Gradio lays over it
+    return Result(film, csv, report, plot, done, "".join(words))
 
 
 # --------------------------------------------------------------------------------------- a picture
@@ -291,8 +293,8 @@ def read_picture(path: Path, model: str, detector: str) -> str:
     finder = find_detector(detector)
     found = finder(rgb)
     if not found:
-        words = f"{path.name}: no face was found. A large face, seen from the front, is found best."
-        return page.picture(rgb, [], words, page.told(words))
+        none = f"{path.name}: no face was found. A large face, seen from the front, is found best."
+        return page.picture(rgb, [], none, page.told(none))
     network = recogniser(model)
     grey = to_grey(rgb)
     shares = network.probabilities(np.stack([crop_face(grey, box, finder.margin) for box in found]))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.valence_page import START
 
 if TYPE_CHECKING:
     from fer_lib.rtfer import Seen
@@ -49,6 +50,7 @@ STYLE = """
 :focus-visible { outline: 3px solid #0072b2 !important; outline-offset: 2px; }
 .dark :focus-visible { outline-color: #56b4e9 !important; }
 #line { position: relative; }
+#annotated video { max-height: 450px; }
 #line .js-plotly-plot { cursor: pointer; }
 #line .main-svg, #line .bg { background: none !important; }
 #line .bg { fill-opacity: 0 !important; }
@@ -73,14 +75,15 @@ STYLE = """
 .bars caption { text-align: left; font-weight: 600; padding: .3em 0; }
 .bars th { text-align: left; font-weight: 400; width: 6em; padding: 1px 8px 1px 0; }
 .bars td { padding: 1px 0; }
-.bars th, .bars td { border: 0 !important; }
+.bars, .bars tr, .bars th, .bars td { border: 0 !important; }
 .bars td:last-child { width: 3.5em; text-align: right; font-variant-numeric: tabular-nums; }
 .bars i { display: block; height: .9em; background: #0072b2; border-radius: 2px; min-width: 1px; }
 .dark .bars i { background: #56b4e9; }
 """  # noqa: E501
 
 # A click on the line, or on a moment that is told, moves the video there; a mark on the line shows
-# where the video is. The boxes of the live faces are laid over the camera's picture.
+# where the video is; the line's axis counts milliseconds from START. The boxes of the live faces are laid over
+# the camera's picture.
 SCRIPT = """
 <script>
 (() => {
@@ -104,7 +107,7 @@ SCRIPT = """
       line.style.position = "relative";
       line.append(head);
     }
-    const place = x.d2p(video.currentTime), size = line._fullLayout._size;
+    const place = x.l2p(START + 1000 * video.currentTime), size = line._fullLayout._size;
     head.style.display = place < 0 || place > x._length ? "none" : "block";
     head.style.left = `${x._offset + place}px`;
     head.style.top = `${size.t}px`;
@@ -117,7 +120,8 @@ SCRIPT = """
     if (moment) return jump(Number(moment.dataset.seconds));
     const line = plot(), x = axis();
     if (!line?.contains(event.target) || !event.target.classList.contains("drag") || !x) return;
-    jump(x.p2d(event.clientX - line.getBoundingClientRect().left - x._offset));
+    const place = event.clientX - line.getBoundingClientRect().left - x._offset;
+    jump((x.p2l(place) - START) / 1000);
   });
   document.addEventListener("keydown", (event) => {
     const steps = {ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5};
@@ -171,7 +175,7 @@ SCRIPT = """
   new MutationObserver(look).observe(document.documentElement, {childList: true, subtree: true});
 })();
 </script>
-"""
+""".replace("START", str(START))
 
 
 def told(text: str, kind: str = "said") -> str:

@@ -174,7 +174,7 @@ def test_webcam(tab, server):
         point.split(",")[1] for point in re.findall(r"[\d.]+,[\d.]+", opened.evaluate(drawn))
     }
     assert len(heights) > 1  # it follows the face
-    assert opened.locator("#boxes-shown rect").count() > 0
+    opened.locator("#boxes-shown rect").first.wait_for(state="attached")
     assert re.search(r"One face: it looks \w+, [+-]\d", opened.inner_text("#live-told"))
     files = [path for path in server[1].rglob("*") if path.is_file()]
     assert files == []  # no picture of the camera is written
