@@ -82,8 +82,8 @@ STYLE = """
 """  # noqa: E501
 
 # A click on the line, or on a moment that is told, moves the video there; a mark on the line shows
-# where the video is; the line's axis counts milliseconds from START. The boxes of the live faces are laid over
-# the camera's picture.
+# where the video is; the line's axis counts milliseconds from START. The boxes of the live faces
+# are laid over the camera's picture.
 SCRIPT = """
 <script>
 (() => {

@@ -159,3 +159,16 @@ def code_commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def trained_at(checkpoint: Path) -> str:
+    """The commit at which a run was begun, for its card.
+
+    It stands in a small file beside the checkpoint, written when the run begins. So a run that is
+    gone on with, or taken over finished, names the code that trained it, not the code of today.
+    """
+    note = checkpoint.with_suffix(".commit")
+    if not note.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(code_commit() + "\n")
+    return note.read_text().strip()

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fer_lib.faces import Box
 
-MEMORY_S = 1.0  # so long a face may go unseen and keep its number
+MEMORY_S = 3.0  # so long a face may go unseen and keep its number
 LEAST_OVERLAP = 0.2  # below it two boxes are two faces
 
 
