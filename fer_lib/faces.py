@@ -56,7 +56,8 @@ class HaarDetector:
 
     Speed: faces are looked for in a copy whose shorter side is 180 pixels, or so many that the
     smallest face has 36. On 79 frames of 640x360 that takes two thirds of the time; every face is
-    still found, and its box keeps its place and size within 3 % (5th to 95th percentile).
+    still found, and its box keeps its place and size within 3 % (5th to 95th percentile); the
+    valence moves by 0.02 on average (correlation 0.998).
 
     Args:
         smallest: least side of a face, as a share of the picture's shorter side; at least 24
@@ -105,7 +106,8 @@ class YuNetDetector:
 
     Speed: faces are looked for in a copy whose shorter side is 180 pixels, or so many that the
     smallest face has 18. On 79 frames of 640x360 that takes a quarter of the time; every face is
-    still found, and its box keeps place and size within 7 % (5th to 95th percentile).
+    still found, and its box keeps place and size within 7 % (5th to 95th percentile); the valence
+    moves by 0.05 on average (correlation 0.99), as it does between YuNet and Haar.
 
     Args:
         file: the model; by default the newest `data/raw/models/face_detection_yunet*.onnx`.

