@@ -61,7 +61,8 @@ STYLE = """
 #playhead { position: absolute; width: 0; border-left: 2px solid var(--body-text-color);
   pointer-events: none; display: none; }
 .live-line { width: 100%; height: auto; display: block; color: var(--body-text-color); }
-.live-line text { fill: currentColor; font-size: 13px; }
+.live-line text { fill: currentColor; font-size: 15px; }
+@media (max-width: 640px) { .live-line text { font-size: 25px; } }
 #camera { position: relative; }
 #boxes-shown { position: absolute; pointer-events: none; z-index: 2; }
 #boxes-shown svg { width: 100%; height: 100%; display: block; }
@@ -82,8 +83,8 @@ STYLE = """
 """  # noqa: E501
 
 # A click on the line, or on a moment that is told, moves the video there; a mark on the line shows
-# where the video is; the line's axis counts milliseconds from START. The boxes of the live faces
-# are laid over the camera's picture.
+# where the video is; the line's axis counts milliseconds from START. The boxes of live faces are
+# laid over the camera's picture.
 SCRIPT = """
 <script>
 (() => {
@@ -207,7 +208,7 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         history: (seconds, faces) of each frame, in order of time.
         now: seconds; the drawing's right edge.
     """
-    left, right, top, bottom = 86, 620, 12, 208
+    left, right, top, bottom = 44, 612, 12, 212
     start = max(0.0, now - WINDOW)
 
     def place(time: float, value: float) -> str:
@@ -234,18 +235,19 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         )
     levels = "".join(
         f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="currentColor" '
-        f'stroke-opacity=".3"/><text x="{left - 8}" y="{y + 4}" text-anchor="end">{name}</text>'
-        for y, name in ((top, "+1 positive"), ((top + bottom) / 2, "0 neutral"),
-                        (bottom, "-1 negative"))
-    )  # fmt: skip
+        f'stroke-opacity=".3"/><text x="{left - 8}" y="{y + 6}" text-anchor="end">{name}</text>'
+        for y, name in ((top, "+1"), ((top + bottom) / 2, "0"), (bottom, "-1"))
+    )
+    levels += f'<text x="{left + 6}" y="{top + 24}">positive \u2191</text>'
+    levels += f'<text x="{left + 6}" y="{bottom - 10}">negative \u2193</text>'
     ticks = "".join(
-        f'<text x="{left + second / WINDOW * (right - left):.0f}" y="{bottom + 20}" '
+        f'<text x="{left + second / WINDOW * (right - left):.0f}" y="{bottom + 28}" '
         f'text-anchor="middle">{start + second:.0f} s</text>'
         for second in range(0, int(WINDOW) + 1, 10)
     )
     said = in_words(frames[-1][1]) if frames else "Switch the camera on, then press Start."
     return (
-        f'<svg class="live-line" viewBox="0 0 640 240" role="img" '
+        f'<svg class="live-line" viewBox="0 0 640 250" role="img" '
         f'aria-label="Valence of the last {WINDOW:.0f} seconds">'
         f'{levels}{ticks}{"".join(paths)}</svg><p class="now" aria-hidden="true">{escape(said)}</p>'
     )
