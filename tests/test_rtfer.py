@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ from films import Answers, Finder, write
 
 from fer_lib.errors import UserError
 from fer_lib.faces import Box
+from fer_lib.inference import Recogniser, published_weights
 from fer_lib.rtfer import COLUMNS, Engine, analyse, largest_face
 from fer_lib.sample_world import write_video
 from fer_lib.smoothing import smooth
-from fer_lib.valence_line import save_line
+from fer_lib.valence_line import save_line, thirds
 from fer_lib.video import Frame, read_frames
 
 MISSING = [name for name in COLUMNS if name not in ("frame", "time_s", "face_found")]
@@ -241,3 +243,17 @@ def test_closing_early_frees_the_file(tmp_path):
 
     analyse(read_frames(path), Engine(Answers(), Finder()), on_frame=stop)
     path.unlink()
+
+
+FILM = Path(__file__).parents[1] / "data/raw/video/sad_to_happy.mp4"
+
+
+@pytest.mark.skipif(not FILM.exists(), reason=f"{FILM} is not there")
+def test_a_real_face_goes_from_sad_to_happy():
+    """A woman who cries, then laughs; every sixth frame will do."""
+    frames = [Frame(f.index // 6, f.time_s, f.rgb) for f in read_frames(FILM) if f.index % 6 == 0]
+    recogniser = Recogniser.load(published_weights() / "fer13-3.safetensors", "cpu")
+    table = analyse(frames, Engine(recogniser))
+    assert table.face_found.mean() > 0.95
+    course = thirds(largest_face(table)).valence
+    assert course["first third"] < course["last third"] - 0.8
