@@ -254,10 +254,10 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
 
 
 def in_words(seen: Sequence["Seen"]) -> str:
-    """What is seen right now: `One face: it looks positive, +0.42.`"""
+    """What is seen in this very frame, not smoothed: `One face: it looks positive, +0.42.`"""
     if not seen:
         return "No face is seen."
-    looks = [f"looks {leading(face.shares)}, {face.smooth:+.2f}" for face in seen]
+    looks = [f"looks {leading(face.shares)}, {face.valence:+.2f}" for face in seen]
     if len(seen) == 1:
         return f"One face: it {looks[0]}."
     named = (f"face {face.face_id} {look}" for face, look in zip(seen, looks, strict=True))
