@@ -116,7 +116,7 @@ def shrink(rgb: np.ndarray, widest: int = WIDEST) -> np.ndarray:
 def _draw_face(picture: np.ndarray, one: Seen, scale: float, name: bool) -> None:
     height, width = picture.shape[:2]
     state = int(np.argmax(one.shares))
-    colour, thick = STATE_COLOURS[state], max(1, round(height / 240)) + int(one.fresh)
+    colour, thick = STATE_COLOURS[state], max(2, round(height / 240)) + int(one.fresh)
     x, y, w, h = (round(side * scale) for side in one.box)
     cv2.rectangle(picture, (x, y), (x + w, y + h), BLACK, thick + 2)
     cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick)
@@ -126,7 +126,8 @@ def _draw_face(picture: np.ndarray, one: Seen, scale: float, name: bool) -> None
     size = _text_scale(height, width)
     (long, tall), below = cv2.getTextSize(text, FONT, size, _text_thick(size))
     left = min(max(x, 0), max(width - long - 6, 0))
-    foot = y - below if y - below - tall - 6 > 0 else min(y + h + tall + 8, height - below - 2)
+    # Above the box, or else inside at its top: below, it would cover the lines.
+    foot = y - below if y - below > tall + 6 else max(y, 0) + tall + 6
     cv2.rectangle(picture, (left, foot - tall - 4), (left + long + 6, foot + below), colour, -1)
     cv2.putText(
         picture, text, (left + 3, foot - 1), FONT, size, BLACK, _text_thick(size), cv2.LINE_AA
