@@ -109,7 +109,7 @@ def tab(browser, server):
     wait_until(lambda: not list(folder.iterdir()))  # closed tabs leave nothing behind
 
 
-def wait_until(holds, seconds=20):
+def wait_until(holds, seconds=60):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "what was waited for did not come"

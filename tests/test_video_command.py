@@ -118,11 +118,11 @@ def test_no_face_at_all(tmp_path, finder):
 
 
 def test_a_face_that_leaves_for_long_and_returns_is_told_as_two(tmp_path, finder):
-    finder.missing = range(30, 70)
-    run(write(tmp_path / "a.mp4", 100), tmp_path / "out", Answers(), Settings())
+    finder.missing = range(30, 110)  # 3.2 s: longer than the tracker remembers
+    run(write(tmp_path / "a.mp4", 140), tmp_path / "out", Answers(), Settings())
     summary, table = results(tmp_path / "out")
-    assert list(summary["faces"]) == ["1", "2"] and summary["frames_without_face"] == 40
-    assert (table.face_id[70:] == 2).all()
+    assert list(summary["faces"]) == ["1", "2"] and summary["frames_without_face"] == 80
+    assert (table.face_id[110:] == 2).all()
 
 
 def test_passing_finds_are_in_the_csv_only(tmp_path, finder):
@@ -258,8 +258,9 @@ def test_two_runs_at_once_are_refused(tmp_path, finder):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" would have it ignored
 from films import Answers, Finder
 from fer_lib import cli, video_command
 class Slow(Finder):
