@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,16 +20,17 @@ import pandas as pd
 from fer_lib import app_page as page
 from fer_lib.errors import UserError
 from fer_lib.faces import crop_face, find_detector, to_grey
-from fer_lib.film import FilmWriter, History, annotate
+from fer_lib.film import AnnotatedFilm
 from fer_lib.images import read_rgb
 from fer_lib.inference import Recogniser, find_weights, valence, valence_shares
 from fer_lib.labels import TASKS
 from fer_lib.paths import build_folder
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
 from fer_lib.session import CAVEAT, in_words
+from fer_lib.valence_line import save_line
 from fer_lib.valence_page import figure, write_page
 from fer_lib.video import Frame, VideoInfo, video_info
-from fer_lib.video_command import facts
+from fer_lib.video_command import facts, without_brief_finds
 
 TELL_EVERY = 5.0  # seconds between two sentences for a screen reader
 
@@ -232,22 +232,14 @@ def watch_video(
         Stopped: if `tab.stop` was set.
     """
     info = video_info(path)
-    film = tab.folder / "annotated.mp4"
-    history = History(_seconds(info))
-    with ExitStack() as finish:
-        writer: FilmWriter | None = None
+    target = tab.folder / "annotated.mp4"
+    with AnnotatedFilm(target, _seconds(info), info.frames_per_second or 25.0) as film:
 
         def on_frame(frame: Frame, seen: list[Seen]) -> None:
-            nonlocal writer
             if tab.stop.is_set():
                 raise Stopped
             _check_length(path, frame.time_s, limits)
-            if writer is None:
-                height, width = frame.rgb.shape[:2]
-                rate = info.frames_per_second or 25.0
-                writer = finish.enter_context(FilmWriter(film, width, height, rate))
-            history.add(frame.time_s, seen)
-            writer.write(annotate(frame.rgb, seen, history), frame.time_s)
+            film.add(frame, seen)
             on_progress(frame.index + 1, max(info.frames, frame.index + 1))
 
         table = analyse(path, engine, on_frame=on_frame)
@@ -256,14 +248,14 @@ def watch_video(
             f"No face was found in {path.name}: use a video in which a face is seen from the "
             "front, or choose the other detector."
         )
-    return _write_result(path, table, tab.folder, film)
+    return _write_result(path, table, tab.folder, target)
 
 
 def _write_result(path: Path, table: pd.DataFrame, folder: Path, film: Path) -> Result:
     told = facts(table)  # without what was taken for a face for a moment
-    shown = table[table.face_id.isna() | table.face_id.isin(list(told))]
+    shown = without_brief_finds(table, told)
     csv, report = folder / "valence.csv", folder / "valence.html"
-    table.to_csv(csv, index=False, float_format="%.4f", lineterminator="\n")
+    save_line(table, csv)
     write_page(shown, told, report, f"Valence of {path.name}")
     words = []
     for number, fact in told.items():

@@ -15,6 +15,7 @@ import numpy as np
 from fer_lib.errors import UserError
 from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.rtfer import Seen
+from fer_lib.video import Frame
 
 WIDEST = 1280  # pixels; a wider film is shrunk: boxes and text show as well, and it stays small
 TICKS = 90_000  # a second; fine enough for any frame rate
@@ -339,3 +340,38 @@ class FilmWriter:
         return UserError(
             f"{self.path} cannot be written ({reason}): name a folder with room in it."
         )
+
+
+class AnnotatedFilm:
+    """A film with what was seen drawn into it; opened with the first frame, whose size it takes.
+
+    Args:
+        path, rate: see `FilmWriter`.
+        seconds: see `History`.
+    """
+
+    def __init__(self, path: Path, seconds: float, rate: float) -> None:
+        self._path, self._rate = path, rate
+        self._history = History(seconds)
+        self._writer: FilmWriter | None = None
+
+    def add(self, frame: Frame, seen: list[Seen]) -> None:
+        """Append a frame and its faces."""
+        self._history.add(frame.time_s, seen)
+        picture = annotate(frame.rgb, seen, self._history)
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            self._writer = FilmWriter(self._path, width, height, self._rate)
+        self._writer.write(picture, frame.time_s)
+
+    def close(self) -> None:
+        """Finish the film; without a frame there is no file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> "AnnotatedFilm":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind)

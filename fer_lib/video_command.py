@@ -16,7 +16,7 @@ from fer_lib import plots, session, valence_page, valence_plots
 from fer_lib.camera import camera_frames
 from fer_lib.errors import UserError
 from fer_lib.faces import find_detector
-from fer_lib.film import FilmWriter, History, annotate
+from fer_lib.film import AnnotatedFilm
 from fer_lib.inference import Recogniser
 from fer_lib.progress import progress_bar
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
@@ -116,8 +116,8 @@ def run(
     rate = (info and info.frames_per_second) or 25.0
     with _own(out), ExitStack() as stack:
         bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
-        film = _Film(out / "annotated.mp4", info.frames / rate if info else 0.0, rate)
-        stack.enter_context(film)
+        seconds = info.frames / rate if info else 0.0
+        film = stack.enter_context(AnnotatedFilm(out / "annotated.mp4", seconds, rate))
 
         def on_frame(frame: Frame, seen: list[Seen]) -> None:
             if settings.annotate:
@@ -136,34 +136,6 @@ def run(
     return summary
 
 
-class _Film:
-    """The annotated film; opened with the first frame, whose size it takes."""
-
-    def __init__(self, path: Path, seconds: float, rate: float) -> None:
-        self._path, self._rate = path, rate
-        self._history = History(seconds)
-        self._writer: FilmWriter | None = None
-
-    def add(self, frame: Frame, seen: list[Seen]) -> None:
-        self._history.add(frame.time_s, seen)
-        picture = annotate(frame.rgb, seen, self._history)
-        if self._writer is None:
-            height, width = picture.shape[:2]
-            self._writer = FilmWriter(self._path, width, height, self._rate)
-        self._writer.write(picture, frame.time_s)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def __enter__(self) -> "_Film":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(kind)
-
-
 def facts(table: pd.DataFrame) -> dict[int, dict]:
     """What `session.describe` tells of each face seen for a second, or else of the longest seen."""
     lines = session.lines(table)
@@ -175,6 +147,11 @@ def facts(table: pd.DataFrame) -> dict[int, dict]:
         for face, known in told.items()
         if seen[face] >= LEAST_SECONDS or seen[face] == longest
     }
+
+
+def without_brief_finds(table: pd.DataFrame, told: dict[int, dict]) -> pd.DataFrame:
+    """The rows to draw: those of the faces that `facts` tells of, and those without a face."""
+    return table[table.face_id.isna() | table.face_id.isin(list(told))]
 
 
 def _summary(
@@ -243,7 +220,7 @@ def _own(out: Path) -> Iterator[None]:
 def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
     """All files but the film, each whole or not at all."""
     told = {int(face): known for face, known in summary["faces"].items()}
-    shown = table[table.face_id.isna() | table.face_id.isin(list(told))]
+    shown = without_brief_finds(table, told)
     try:
         _whole(out / "valence.csv", lambda path: save_line(table, path))
         _whole(out / "valence.png", lambda path: _picture(path, shown))

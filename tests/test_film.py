@@ -78,28 +78,24 @@ def test_a_size_that_changes_midway_is_fitted(tmp_path):
     assert len(list(read_frames(tmp_path / "a.mp4"))) == 2
 
 
+def broken_off(path, error):
+    """A film of one picture, whose writing `error` ends."""
+    with FilmWriter(path, 64, 48) as writer:
+        writer.write(picture(0), 0.0)
+        raise error
+
+
 def test_no_picture_no_file_and_an_error_leaves_nothing(tmp_path):
     FilmWriter(tmp_path / "a.mp4", 64, 48).close()
     assert list(tmp_path.iterdir()) == []
-
-    def torn():
-        with FilmWriter(tmp_path / "a.mp4", 64, 48) as writer:
-            writer.write(picture(0), 0.0)
-            raise RuntimeError
-
     with pytest.raises(RuntimeError):
-        torn()
+        broken_off(tmp_path / "a.mp4", RuntimeError)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_finishes_the_film(tmp_path):
-    def stopped():
-        with FilmWriter(tmp_path / "a.mp4", 64, 48) as writer:
-            writer.write(picture(0), 0.0)
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        stopped()
+        broken_off(tmp_path / "a.mp4", KeyboardInterrupt)
     assert len(list(read_frames(tmp_path / "a.mp4"))) == 1
 
 
