@@ -259,7 +259,7 @@ def _write_result(path: Path, table: pd.DataFrame, folder: Path, film: Path) -> 
     write_page(shown, told, report, f"Valence of {path.name}")
     words = []
     for number, fact in told.items():
-        text = in_words(fact).replace(CAVEAT, "")  # told once, not for every face
+        text = in_words(fact, caveat=False)  # told once, not for every face
         words.append(page.told(f"Face {number}: {text}" if len(told) > 1 else text))
         words.append(page.moments(fact["change_points"]))
     ended = table.attrs.get("ended", "whole")

@@ -138,8 +138,8 @@ def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float
     return found
 
 
-def in_words(facts: dict) -> str:
-    """A short summary in plain language of what `describe` gives; ends in the caveat."""
+def in_words(facts: dict, *, caveat: bool = True) -> str:
+    """A short summary in plain language of what `describe` gives; ends in the caveat if wanted."""
     if not facts["frames_seen"]:
         return f"The face was not seen: there is nothing to tell of {clock(facts['seconds'])}."
     said = [_seen_in_words(facts), _states_in_words(facts["states"])]
@@ -154,7 +154,7 @@ def in_words(facts: dict) -> str:
             f"Inertia is {facts['inertia']:.2f} (1: each second is like the one before; 0: it "
             "tells nothing about the next)."
         )
-    said += [_changes_in_words(facts["change_points"]), CAVEAT]
+    said += [_changes_in_words(facts["change_points"]), CAVEAT if caveat else ""]
     return " ".join(part for part in said if part)
 
 

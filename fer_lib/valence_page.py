@@ -236,15 +236,14 @@ def _faint(colour: str) -> str:
 
 def _alt(facts_by_face: dict[int, dict]) -> str:
     told = [
-        f"Face {face}: {in_words(facts).replace(CAVEAT, '').strip()}"
-        for face, facts in facts_by_face.items()
+        f"Face {face}: {in_words(facts, caveat=False)}" for face, facts in facts_by_face.items()
     ]
     text = "Valence over time, from -1, negative, to +1, positive."
     return " ".join([text, *(told or ["No face was seen."])])
 
 
 def _face_section(face: int, facts: dict) -> str:
-    words = in_words(facts).replace(CAVEAT, "").strip()
+    words = in_words(facts, caveat=False)
     states = "".join(
         f"<tr><th scope=row>{name}</th><td>{clock(state['seconds'])}</td>"
         f"<td>{_or_dash(state['share'], '.0%')}</td>"
