@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_lib.errors import UserError
 from fer_lib.labels import TASKS
-from fer_lib.params import Architecture
+from fer_lib.params import Architecture, VggArchitecture
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,11 @@ class Card:
     """What a weights file or an ONNX file says of itself.
 
     Attributes:
-        kind: "classifier" (encoder and classifier) or "encoder" (after SupCon pretraining).
+        kind: "classifier" (encoder and classifier), "two heads" (encoder, classifier and intensity
+            head) or "encoder" (after SupCon pretraining).
         study: the study whose stage trained it.
         task: key of `labels.TASKS`; "supcon" for an encoder.
-        arch: the architecture.
+        arch: the architecture of the encoder, MSFERNet's or paper B's.
         params: the section of `params.yaml` it was trained with.
         commit: the last commit that changed the code it was trained with.
         notes: further facts, such as the validation accuracy.
@@ -27,7 +28,7 @@ class Card:
     kind: str
     study: str
     task: str
-    arch: Architecture
+    arch: Architecture | VggArchitecture
     params: dict
     commit: str
     notes: dict
@@ -36,6 +37,11 @@ class Card:
     def classes(self) -> tuple[str, ...]:
         """Names of the logits, in order."""
         return TASKS[self.task]
+
+    @property
+    def has_intensities(self) -> bool:
+        """Whether the network gives an intensity for each class beside its probabilities."""
+        return self.kind == "two heads"
 
     @property
     def temperature(self) -> float:
@@ -72,7 +78,8 @@ class Card:
                 "name a weights file of the study."
             ) from None
         try:
-            fields["arch"] = Architecture(**fields["arch"])
+            kind = VggArchitecture if "kernels" in fields["arch"] else Architecture
+            fields["arch"] = kind(**fields["arch"])
         except (TypeError, ValueError) as error:
             raise UserError(
                 f"{path} holds an architecture unknown here ({error}): retrain it."

@@ -21,11 +21,14 @@ from torch import Tensor
 from fer_lib.card import Card
 from fer_lib.errors import UserError
 from fer_lib.model import Encoder, MSFERNet
-from fer_lib.params import Architecture
+from fer_lib.params import Architecture, VggArchitecture
 from fer_lib.paths import project_root
+from fer_lib.two_heads import TwoHeads
+from fer_lib.vgg import VggEncoder
 
 # The modules whose code decides what a training run computes.
 TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "training")
+TWO_HEAD_CODE = (*TRAINING_CODE, "two_head_training", "two_heads", "vgg")
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bool = False) -> None:
@@ -68,19 +71,34 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
     return weights, Card.from_header(header, path)
 
 
-def load_model(path: Path) -> tuple[MSFERNet, Card]:
+def load_model(path: Path) -> tuple[MSFERNet | TwoHeads, Card]:
     """The trained network of a weights file, in evaluation mode, and its card.
+
+    What it returns for a batch of faces is told at `MSFERNet` and, for a card of the kind
+    "two heads", at `TwoHeads`.
 
     Raises:
         UserError: if the file is missing, damaged, or holds another kind of network.
     """
     weights, card = read_weights(path)
-    if card.kind != "classifier":
+    if card.kind not in ("classifier", "two heads"):
         raise UserError(f"{path} holds an {card.kind}, not a classifier: name another file.")
-    model = MSFERNet(len(card.classes), card.arch)
+    model = make_model(card)
     _fill(model, weights, path)
     # The layout that CPUs convolve fastest.
     return model.eval().to(memory_format=torch.channels_last), card
+
+
+def make_model(card: Card) -> MSFERNet | TwoHeads:
+    """The network that a card describes, untrained."""
+    if isinstance(card.arch, Architecture) and card.kind == "classifier":
+        return MSFERNet(len(card.classes), card.arch)
+    return TwoHeads(make_encoder(card.arch), len(card.classes))
+
+
+def make_encoder(arch: Architecture | VggArchitecture) -> Encoder | VggEncoder:
+    """The encoder of an architecture, untrained."""
+    return Encoder(arch) if isinstance(arch, Architecture) else VggEncoder(arch)
 
 
 def load_encoder(path: Path, arch: Architecture) -> Encoder:
@@ -96,7 +114,7 @@ def load_encoder(path: Path, arch: Architecture) -> Encoder:
             "run the pretraining stage again."
         )
     encoder = Encoder(arch)
-    if card.kind == "classifier":
+    if card.kind != "encoder":
         prefix = "encoder."
         weights = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
     _fill(encoder, weights, path)
@@ -111,16 +129,25 @@ def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> 
         raise UserError(f"{path} holds another architecture ({first}): retrain it.") from None
 
 
-def fingerprint(settings: Mapping, arrays: Iterable[np.ndarray | Tensor]) -> str:
+def fingerprint(
+    settings: Mapping,
+    arrays: Iterable[np.ndarray | Tensor],
+    code: Iterable[str] = TRAINING_CODE,
+) -> str:
     """One name for what a training run will compute: settings, data and code.
 
     Comments and docstrings do not count, so that mending a sentence does not cost a training run.
+
+    Args:
+        settings: of the run.
+        arrays: its data and the weights it starts from.
+        code: names of the modules whose code decides what it computes.
 
     Returns:
         16 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for module in TRAINING_CODE:
+    for module in code:
         tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
@@ -142,9 +169,9 @@ def _is_docstring(node: ast.stmt) -> bool:
     )
 
 
-def code_commit() -> str:
+def code_commit(code: Iterable[str] = TRAINING_CODE) -> str:
     """The last commit that changed the training code, "+changes" if it differs from that commit."""
-    files = [f"fer_lib/{module}.py" for module in TRAINING_CODE]
+    files = [f"fer_lib/{module}.py" for module in code]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -161,7 +188,7 @@ def code_commit() -> str:
         return "unknown"
 
 
-def trained_at(checkpoint: Path) -> str:
+def trained_at(checkpoint: Path, code: Iterable[str] = TRAINING_CODE) -> str:
     """The commit at which a run was begun, for its card.
 
     It stands in a small file beside the checkpoint, written when the run begins. So a run that is
@@ -170,5 +197,5 @@ def trained_at(checkpoint: Path) -> str:
     note = checkpoint.with_suffix(".commit")
     if not note.exists():
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(code_commit() + "\n")
+        note.write_text(code_commit(code) + "\n")
     return note.read_text().strip()

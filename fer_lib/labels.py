@@ -35,7 +35,11 @@ FER_PLUS_COLUMNS = (
 FER_PLUS_TO_FER = np.array([6, 3, 5, 4, 0, 1, 2, LEFT_OUT, LEFT_OUT, LEFT_OUT], dtype=np.int64)
 
 # What a network can be trained for: the names of its outputs, in the order of its logits.
-TASKS = {"fer13-7": FER_CLASSES, "fer13-3": VALENCE_CLASSES, "ckplus-7": FER_CLASSES}
+# "ferplus-7" and "ferplus-7-vgg" learn FER+ votes and give intensities beside the classes.
+TASKS = {
+    "fer13-7": FER_CLASSES, "fer13-3": VALENCE_CLASSES, "ckplus-7": FER_CLASSES,
+    "ferplus-7": FER_CLASSES, "ferplus-7-vgg": FER_CLASSES,
+}  # fmt: skip
 
 
 def remap_valence(labels: np.ndarray) -> np.ndarray:

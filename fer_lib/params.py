@@ -48,6 +48,35 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class VggArchitecture:
+    """Everything that decides the shape of paper B's kind of network; stored beside its weights.
+
+    Paper B states a compact network derived from VGG-S, not its widths; these are chosen here.
+
+    Attributes:
+        kernels: side of each convolution, the first ones large as in VGG-S.
+        widths: channels of each convolution.
+        pools: after which convolutions (from 0) the picture is halved.
+        hidden: width of the fully connected layer, which gives the features.
+    """
+
+    kernels: tuple[int, ...] = (7, 5, 3, 3, 3)
+    widths: tuple[int, ...] = (32, 64, 128, 128, 128)
+    pools: tuple[int, ...] = (0, 1, 4)
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("kernels", "widths", "pools"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.kernels) != len(self.widths):
+            raise ValueError(f"{len(self.kernels)} kernels for {len(self.widths)} widths")
+
+    def as_dict(self) -> dict:
+        """The fields as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """How far a face may be changed without changing what it expresses.
 
@@ -111,12 +140,31 @@ class Training(Section):
     augmentation: Augmentation = Augmentation()
 
 
+class TwoHeadTraining(Training):
+    """One run of a network with two heads.
+
+    `class_weight` and `intensity_weight` are the factors of the two parts of the loss
+    (`two_heads.two_head_loss`); 0 leaves a part out.
+    """
+
+    class_weight: Annotated[float, Field(ge=0)] = 1.0
+    intensity_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
 class CkPlus(Section):
     """Cross-validation on CK+; both protocols share every setting."""
 
     folds: Annotated[int, Field(ge=2)]
     split_seed: int
     training: Training
+
+
+class Sequences(Section):
+    """Intensity from a frame's place in its CK+ sequence, cross-validated by subject."""
+
+    folds: Annotated[int, Field(ge=2)]
+    split_seed: int
+    training: TwoHeadTraining
 
 
 class Evaluation(Section):
@@ -142,6 +190,9 @@ class Study(Section):
     pretrain: Training
     train: dict[Literal["fer13-7", "fer13-3"], Training]
     ckplus: CkPlus
+    vgg: VggArchitecture
+    intensity: dict[Literal["ferplus-7", "ferplus-7-vgg"], TwoHeadTraining]
+    sequences: Sequences
     evaluation: Evaluation
     video: Video
     publish_weights: bool

@@ -11,13 +11,14 @@ from fer_lib.checkpoints import load_model
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
 from fer_lib.model import MSFERNet, count_parameters
+from fer_lib.two_heads import TwoHeads
 
 
 @dataclass(frozen=True)
 class TorchBackend:
     """A network on its device, in evaluation mode."""
 
-    model: MSFERNet
+    model: MSFERNet | TwoHeads
     card: Card
     device: torch.device
 

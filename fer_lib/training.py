@@ -1,4 +1,4 @@
-"""The training loop: one for SupCon pretraining and for classifiers.
+"""The training loop: one for SupCon pretraining, classifiers and networks with two heads.
 
 Read `fit` from top to bottom; everything else in this module is a helper of a few lines. The whole
 training set stays in memory as uint8, and each batch is augmented at once.
@@ -82,6 +82,7 @@ def fit(
     views: int = 1,
     classes: int | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
+    validate: Callable[[nn.Module, Tensor, Tensor], dict[str, float]] | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     title: str = "training",
@@ -92,12 +93,14 @@ def fit(
     Args:
         model: maps (B, 1, 48, 48) standardised faces to what `objective` takes; trained in place.
         images: (N, 48, 48) uint8.
-        labels: (N,) int64 from 0.
+        labels: (N,) int64 from 0, or (N, K) float, what is to be said of each class.
         settings: a section of `params.yaml`.
         objective: (outputs, labels) to the loss; see `cross_entropy` and `contrast`.
         views: augmented copies of each face in a batch, laid one after the other.
         classes: how many classes `labels` must hold; by default up to the largest label.
         validation: images and labels on which the best epoch is chosen; None keeps the last one.
+        validate: judges a network on them, by a dict that holds val_accuracy, which chooses the
+            epoch; by default `validate_classes`.
         checkpoint: where the state after each epoch goes. A file that is there is gone on from, so
             its name must tell settings, data and code apart (`checkpoints.fingerprint`).
         on_epoch: called with each row of the history, restored rows included.
@@ -108,7 +111,9 @@ def fit(
         UserError: if a class has no image, the loss is not finite, the checkpoint is damaged, or
             SupCon is asked to mix faces, which have no labels in common then.
     """
-    check_labels(labels, classes)
+    if labels.ndim == 1:
+        check_labels(labels, classes)
+    validate = validate or validate_classes
     if settings.mixup and views > 1:
         raise UserError(f"{title}: mixup is for classifiers: set mixup to 0 in params.yaml.")
     fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)
@@ -166,7 +171,7 @@ def fit(
 
             update_average(average, model, settings.ema_decay, (epoch - 1) * steps + step)
             loss_sum += loss.detach()
-            right += (outputs.detach().argmax(dim=1) == targets).sum()
+            right += right_answers(outputs.detach(), targets).sum()
             seen += len(targets)
             bar.update()
             if step % 20 == 0:
@@ -209,6 +214,21 @@ def check_labels(labels: Tensor, classes: int | None = None) -> None:
         )
 
 
+def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Where the largest logit is that of the label, or of the largest of K soft labels.
+
+    Args:
+        outputs: (B, K) logits; further columns (a second head's) are not looked at.
+        labels: (B,) int64, or (B, K) float.
+
+    Returns:
+        (B,) bool.
+    """
+    if labels.ndim == 2:
+        outputs, labels = outputs[:, : labels.shape[1]], labels.argmax(dim=1)
+    return outputs.argmax(dim=1) == labels
+
+
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """AdamW, or SGD with Nesterov momentum 0.9; no weight decay on biases and batch norms."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
@@ -246,12 +266,12 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
             a.copy_(m)
 
 
-def validate(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+def validate_classes(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """Mean cross entropy (nats) and accuracy in [0, 1]."""
     logits = predict_logits(model, images)
     return {
         "val_loss": float(F.cross_entropy(logits, labels)),
-        "val_accuracy": float((logits.argmax(dim=1) == labels).float().mean()),
+        "val_accuracy": float(right_answers(logits, labels).float().mean()),
     }
 
 

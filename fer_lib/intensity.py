@@ -1,0 +1,157 @@
+"""Intensities: what a network is to say of each emotion, and how far off it was.
+
+Paper B gives each face an intensity for each of seven emotions, learned from a set that is not
+public. Two public stand-ins, each a number in [0, 1] for each emotion:
+
+- `targets_from_votes`: the share of FER+'s ten taggers who saw the emotion. It measures how plain
+  an expression is to people, so a strong but ambiguous one gets small numbers, and a weak but
+  unmistakable one large ones.
+- `targets_from_positions`: a frame's place between neutral and apex in its CK+ sequence. It
+  measures time: how far the movement has come if it grew evenly, and not how strong its apex is.
+
+N faces, K = 7 classes in the order of `labels.FER_CLASSES`.
+"""
+
+import numpy as np
+import pandas as pd
+
+from fer_lib.errors import UserError
+from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS, FER_PLUS_TO_FER, LEFT_OUT, TO_VALENCE
+from fer_lib.prepared import CkPlus
+
+TAGGERS = 10
+NEUTRAL, HAPPY = FER_CLASSES.index("neutral"), FER_CLASSES.index("happy")
+NEGATIVE = np.flatnonzero(TO_VALENCE == 0)
+
+
+def targets_from_votes(votes: np.ndarray) -> tuple[np.ndarray, pd.Series]:
+    """Shares of FER+'s taggers, and which faces are not used.
+
+    A face whose most-voted tag is contempt, unknown or not-a-face is left out; where an emotion
+    shares the lead with one of these, it is kept.
+
+    Args:
+        votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
+
+    Returns:
+        (N, 7) float32 targets in [0, 1], whose rows sum to at most 1 (votes for contempt, unknown
+        and not-a-face count in the divisor alone); and for each face, by name, why it is left out:
+        "contempt", "unknown", "NF", or "" where it is used.
+
+    Raises:
+        UserError: if a row has no vote, or more than the ten taggers can give.
+    """
+    total = votes.sum(axis=1)
+    bad = np.flatnonzero((votes < 0).any(axis=1) | (total < 1) | (total > TAGGERS))
+    if len(bad):
+        raise UserError(
+            f"the FER+ votes of row {bad[0]} sum to {total[bad[0]]}, expected 1 to {TAGGERS}: put "
+            "the original fer2013new.csv beside fer2013.csv (data/README.md) and run `dvc repro`."
+        )
+    targets = np.zeros((len(votes), len(FER_CLASSES)), dtype=np.float32)
+    known = FER_PLUS_TO_FER != LEFT_OUT
+    targets[:, FER_PLUS_TO_FER[known]] = votes[:, known] / total[:, None]
+    most = np.array(FER_PLUS_COLUMNS)[votes.argmax(axis=1)]  # emotions stand first, so win ties
+    return targets, pd.Series(np.where(known[votes.argmax(axis=1)], "", most), name="left out")
+
+
+def targets_from_positions(data: CkPlus) -> np.ndarray:
+    """A frame's place p in its sequence as p for the sequence's emotion and 1 - p for neutral.
+
+    Args:
+        data: frames of the CK+ release, read with `frames="all"`.
+
+    Returns:
+        (N, 7) float32 in [0, 1], rows sum to 1.
+
+    Raises:
+        UserError: if frames have no place (CK+48), or a sequence has no neutral frame.
+    """
+    if np.isnan(data.position).any():
+        raise UserError(
+            "these CK+ images do not tell their place between neutral and apex, since CK+48 holds "
+            "the last frames alone: put the CK+ release beside it (data/README.md)."
+        )
+    first = pd.Series(data.position).groupby(data.sequence).min()
+    if len(cut := first[first > 0.5]):
+        raise UserError(
+            f"sequence {cut.index[0]} has no frame near neutral (its first stands at "
+            f"{cut.iloc[0]:.0%} of the way to the apex): unpack the CK+ images again."
+        )
+    return one_emotion(data.labels, data.position)
+
+
+def one_emotion(labels: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+    """Targets (N, 7) float32 of faces that show one emotion `labels` (N,) and else nothing.
+
+    `intensity` (N,) in [0, 1] is that of the emotion; neutral gets the rest. A face labelled
+    neutral is neutral only.
+    """
+    rows = np.arange(len(labels))
+    targets = np.zeros((len(labels), len(FER_CLASSES)), dtype=np.float32)
+    targets[rows, labels] = intensity
+    targets[:, NEUTRAL] = 1 - targets.sum(axis=1) + targets[:, NEUTRAL]
+    targets[labels == NEUTRAL, NEUTRAL] = 1
+    return targets
+
+
+def valence_of_intensities(intensities: np.ndarray) -> np.ndarray:
+    """Another valence than paper A's: the strength of happy less that of the negative four.
+
+    Unlike P(positive) - P(negative), it is near 0 for a weak expression however sure its class.
+    (N, 7) in [0, 1] -> (N,) in [-1, 1]; the negative four together count for at most 1.
+    """
+    negative = np.minimum(intensities[:, NEGATIVE].sum(axis=1), 1)
+    return intensities[:, HAPPY] - negative
+
+
+def errors_by_emotion(
+    targets: np.ndarray, intensities: np.ndarray, baseline: np.ndarray
+) -> pd.DataFrame:
+    """How far intensities are off, for each emotion and over all.
+
+    Args:
+        targets: (N, 7) in [0, 1].
+        intensities: (N, 7) in [0, 1], the network's.
+        baseline: (7,) what is answered for every face without looking: the training mean.
+
+    Returns:
+        Rows: the emotions in order, then "all" (all N x 7 values pooled). Columns: rmse; baseline
+        (its rmse); ccc and spearman (see `concordance` and `rank_correlation`); mean_target.
+    """
+    answers = np.broadcast_to(baseline, targets.shape)
+    rows = {}
+    for name, k in [*((name, [k]) for k, name in enumerate(FER_CLASSES)), ("all", range(7))]:
+        t, r, b = (array[:, list(k)].ravel() for array in (targets, intensities, answers))
+        rows[name] = {
+            "rmse": rmse(t, r), "baseline": rmse(t, b), "ccc": concordance(t, r),
+            "spearman": rank_correlation(t, r), "mean_target": float(t.mean()),
+        }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+def rmse(targets: np.ndarray, values: np.ndarray) -> float:
+    """Root of the mean squared difference, in the units of both."""
+    return float(np.sqrt(np.mean((np.asarray(targets, float) - values) ** 2)))
+
+
+def concordance(targets: np.ndarray, values: np.ndarray) -> float:
+    r"""Lin's concordance correlation (1989): 1 if equal, 0 if unrelated or constant.
+
+    .. math:: \rho_c = \frac{2\,\mathrm{cov}(t, r)}
+        {\mathrm{var}(t) + \mathrm{var}(r) + (\bar t - \bar r)^2}
+
+    Unlike Pearson's correlation it falls where values have the right order but the wrong size.
+    """
+    t, r = np.asarray(targets, float), np.asarray(values, float)
+    divisor = t.var() + r.var() + (t.mean() - r.mean()) ** 2
+    return float(2 * np.mean((t - t.mean()) * (r - r.mean())) / divisor) if divisor else 0.0
+
+
+def rank_correlation(targets: np.ndarray, values: np.ndarray) -> float:
+    """Spearman's: whether stronger is called stronger, in [-1, 1]; 0 where one side is constant."""
+    from scipy.stats import spearmanr  # takes a while to import
+
+    if np.ptp(targets) == 0 or np.ptp(values) == 0:
+        return 0.0
+    return float(spearmanr(targets, values).statistic)
