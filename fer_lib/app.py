@@ -97,7 +97,7 @@ class Handlers:
         self, rgb: np.ndarray | None, model: str, detector: str, seconds: float,
         request: gr.Request,
     ) -> tuple:  # fmt: skip
-        """One frame of the camera: the boxes, the line, and now and then a sentence."""
+        """One frame of the camera: the boxes, the line, bars, and now and then a sentence."""
         if rgb is None:
             return gr.skip(), gr.skip(), gr.skip()
         now = time.monotonic()
@@ -114,7 +114,7 @@ class Handlers:
             live.told_at = time_s
             words = page.told(page.in_words(seen))
         boxes = page.boxes(seen, rgb.shape[1], rgb.shape[0])
-        return boxes, page.live_line(live.history, time_s), words
+        return boxes, page.live_line(live.history, time_s) + page.intensities(seen), words
 
     def read_pictures(
         self, files: list[str] | None, model: str, detector: str, request: gr.Request

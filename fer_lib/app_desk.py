@@ -23,7 +23,8 @@ from fer_lib.faces import crop_face, find_detector, to_grey
 from fer_lib.film import AnnotatedFilm
 from fer_lib.images import read_rgb
 from fer_lib.inference import Recogniser, find_weights, valence, valence_shares
-from fer_lib.labels import TASKS
+from fer_lib.intensity import TASKS_WITH_INTENSITIES
+from fer_lib.labels import FER_CLASSES, TASKS
 from fer_lib.paths import build_folder
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
 from fer_lib.session import CAVEAT, in_words
@@ -149,7 +150,8 @@ def find_models(wanted: str | None = None) -> dict[str, str]:
 def _model_label(name: str) -> str:
     """`fer13-7 (7 classes)`; with a warning where the model has seen drawn faces alone."""
     path = find_weights(name)
-    label = f"{name} ({len(TASKS[name])} classes)" if name in TASKS else path.name
+    more = ", intensities" if name in TASKS_WITH_INTENSITIES else ""
+    label = f"{name} ({len(TASKS[name])} classes{more})" if name in TASKS else path.name
     drawn = path.resolve().is_relative_to(build_folder("sample").resolve())
     return f"{label}, trained on drawn faces" if drawn else label
 
@@ -289,13 +291,19 @@ def read_picture(path: Path, model: str, detector: str) -> str:
         return page.picture(rgb, [], none, page.told(none))
     network = recogniser(model)
     grey = to_grey(rgb)
-    shares = network.probabilities(np.stack([crop_face(grey, box, finder.margin) for box in found]))
+    crops = np.stack([crop_face(grey, box, finder.margin) for box in found])
+    shares, strengths = network.read(crops)
     scores = valence(shares, network.classes)
     three = valence_shares(shares, network.classes)
     seen = [
-        Seen(number, box, part, float(score), float(score), True)
-        for number, (box, part, score) in enumerate(zip(found, three, scores, strict=True), 1)
-    ]
+        Seen(number, box, part, float(score), float(score), True, network.classes[best], strong)
+        for number, (box, part, score, best, strong) in enumerate(
+            zip(
+                found, three, scores, shares.argmax(axis=1),
+                [None] * len(found) if strengths is None else strengths, strict=True,
+            ), 1,
+        )
+    ]  # fmt: skip
     words, below = [], []
     for face, row in zip(seen, shares, strict=True):
         best = int(row.argmax())
@@ -304,4 +312,7 @@ def read_picture(path: Path, model: str, detector: str) -> str:
             f"valence {face.valence:+.2f}"
         )
         below.append(page.bars(words[-1].capitalize(), network.classes, row))
+        if face.intensities is not None:
+            strong = f"How strong each is in face {face.face_id}, from 0 to 1"
+            below.append(page.bars(strong, FER_CLASSES, face.intensities, percent=False))
     return page.picture(rgb, seen, f"{path.name}: {'; '.join(words)}", "".join(below))

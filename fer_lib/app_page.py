@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_lib.valence_page import START
 
 if TYPE_CHECKING:
@@ -292,11 +292,22 @@ def boxes(seen: Sequence["Seen"], width: int, height: int) -> str:
     )
 
 
-def bars(title: str, classes: Sequence[str], shares: Sequence[float]) -> str:
-    """A table of probabilities with a bar each; shares in [0, 1]."""
+def intensities(seen: Sequence["Seen"]) -> str:
+    """Seven bars for each face of this frame; nothing where the model gives no intensities."""
+    return "".join(
+        bars(f"Face {face.face_id}: {face.emotion}", FER_CLASSES, face.intensities, percent=False)
+        for face in seen
+        if face.intensities is not None
+    )
+
+
+def bars(
+    title: str, classes: Sequence[str], shares: Sequence[float] | np.ndarray, percent: bool = True
+) -> str:
+    """A table of numbers in [0, 1] with a bar each, as percentages or with two digits."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><i style="width:{100 * share:.1f}%"></i></td>'
-        f"<td>{100 * share:.0f} %</td></tr>"
+        f"<td>{f'{100 * share:.0f} %' if percent else f'{share:.2f}'}</td></tr>"
         for name, share in zip(classes, shares, strict=True)
     )
     return f'<table class="bars"><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>'

@@ -71,6 +71,22 @@ class Study(StrEnum):
     paper = "paper"
 
 
+class ValenceFrom(StrEnum):
+    """What the valence is computed from."""
+
+    classes = "classes"
+    intensities = "intensities"
+
+
+VALENCE_OPTION = Annotated[
+    ValenceFrom,
+    typer.Option(
+        "--valence",
+        help="From the classes' probabilities, or from intensities where the model has them.",
+    ),
+]
+
+
 class Face(NamedTuple):
     """What was found in a picture: `crop` is (48, 48) uint8, or None where there is no face.
 
@@ -92,7 +108,7 @@ def predict(
     ],
     model: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, or a file."),
+        typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, ferplus-7, or a file."),
     ] = "fer13-7",
     faces_are_cropped: Annotated[
         bool,
@@ -112,6 +128,7 @@ def predict(
             help="Share of its side by which a face's box is widened; by default as in the study.",
         ),
     ] = None,
+    valence: VALENCE_OPTION = ValenceFrom.classes,
     device: Annotated[
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
@@ -119,13 +136,15 @@ def predict(
     """Tell the emotion of every face in pictures.
 
     One row a face: path, box (x, y, w, h in pixels), label, confidence, one probability a class,
-    and valence: P(positive) - P(negative), from -1 to 1. A picture without a face keeps its row,
-    with empty values. A face is not a feeling: the figures say how a face looks to the network.
+    and valence: P(positive) - P(negative), from -1 to 1. The models ferplus-7 and ferplus-7-vgg add
+    an intensity from 0 to 1 for each emotion. A picture without a face keeps its row, with empty
+    values. A face is not a feeling: the figures say how a face looks to the network.
 
     ```text
     fer predict photo.jpg
     fer predict photos/ more/*.png --csv faces.csv
     fer predict CK+48/happy --faces-are-cropped --model fer13-3
+    fer predict photo.jpg --model ferplus-7
     ```
     """
     from fer_lib.images import list_images
@@ -136,7 +155,9 @@ def predict(
     recogniser = _load(model, device)
     look = _whole_picture if faces_are_cropped else _face_finder(recogniser, margin)
     unread: list[Path] = []
-    rows = list(_rows(recogniser, _faces(files, look, unread)))
+    if valence is ValenceFrom.intensities:
+        recogniser.check_intensities()
+    rows = list(_rows(recogniser, _faces(files, look, unread), valence))
     if out is None:
         _print_table(rows)
     else:
@@ -201,42 +222,56 @@ def _faces(files: list[Path], look: Look, unread: list[Path]) -> Iterator[Face]:
             bar.update()
 
 
-def _rows(recogniser: "Recogniser", faces: Iterable[Face]) -> Iterator[dict]:
+def _rows(recogniser: "Recogniser", faces: Iterable[Face], valence: ValenceFrom) -> Iterator[dict]:
     """Classify faces in batches; one row a face, in the same order."""
     batch: list[Face] = []
     for face in faces:
         batch.append(face)
         if len(batch) == BATCH:
-            yield from _classified(recogniser, batch)
+            yield from _classified(recogniser, batch, valence)
             batch = []
-    yield from _classified(recogniser, batch)
+    yield from _classified(recogniser, batch, valence)
 
 
-def _classified(recogniser: "Recogniser", batch: list[Face]) -> Iterator[dict]:
+def _classified(
+    recogniser: "Recogniser", batch: list[Face], valence: ValenceFrom
+) -> Iterator[dict]:
     import numpy as np
 
-    from fer_lib.inference import valence
+    from fer_lib.inference import valence as valence_of_classes
+    from fer_lib.intensity import valence_of_intensities
 
     crops = [face.crop for face in batch if face.crop is not None]
     if crops:
-        probabilities = recogniser.probabilities(np.stack(crops))
-        results = zip(probabilities, valence(probabilities, recogniser.classes), strict=True)
+        probabilities, intensities = recogniser.read(np.stack(crops))
+        scores = valence_of_classes(probabilities, recogniser.classes)
+        if valence is ValenceFrom.intensities and intensities is not None:
+            scores = valence_of_intensities(intensities)
+        strengths = [None] * len(crops) if intensities is None else intensities
+        results = zip(probabilities, strengths, scores, strict=True)
     for face in batch:
         row: dict = dict.fromkeys(_columns(recogniser), "") | {"path": str(face.path)}
         if face.box is not None:
             row |= face.box._asdict()
         if face.crop is not None:
-            shares, score = next(results)
+            shares, strong, score = next(results)
             best = int(shares.argmax())
             row |= {"label": recogniser.classes[best], "confidence": float(shares[best])}
             row |= {f"p_{n}": float(p) for n, p in zip(recogniser.classes, shares, strict=True)}
             row["valence"] = float(score)
+            if strong is not None:
+                names = zip(recogniser.classes, strong, strict=True)
+                row |= {f"intensity_{n}": float(value) for n, value in names}
         yield row
 
 
 def _columns(recogniser: "Recogniser") -> list[str]:
     shares = [f"p_{name}" for name in recogniser.classes]
-    return ["path", "x", "y", "w", "h", "label", "confidence", *shares, "valence"]
+    strengths = [f"intensity_{name}" for name in recogniser.classes]
+    return [
+        "path", "x", "y", "w", "h", "label", "confidence", *shares, "valence",
+        *(strengths if recogniser.card.has_intensities else []),
+    ]  # fmt: skip
 
 
 def _check_writable(out: Path) -> None:
@@ -272,7 +307,8 @@ def _print_table(rows: list[dict]) -> None:
         return
     width = Console().width if sys.stdout.isatty() else 1000  # in a pipe nothing is cut
     shares = [name for name in rows[0] if name.startswith("p_")]
-    hidden = width < 55 + 10 * len(shares)
+    strengths = [name for name in rows[0] if name.startswith("intensity_")]
+    hidden = width < 55 + 10 * len(shares) + 18 * len(strengths)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (
         "path",
@@ -281,6 +317,7 @@ def _print_table(rows: list[dict]) -> None:
         "confidence",
         *([] if hidden else shares),
         "valence",
+        *([] if hidden else strengths),
     ):
         table.add_column(
             name, justify="left" if name in ("path", "label") else "right",
@@ -291,13 +328,13 @@ def _print_table(rows: list[dict]) -> None:
         numbers = [
             _text(row[name], 2) for name in (["confidence"] if hidden else ["confidence", *shares])
         ]
-        table.add_row(
-            row["path"], place, row["label"] or "no face", *numbers, _text(row["valence"], 2)
-        )
+        numbers += [_text(row[name], 2) for name in ("valence", *([] if hidden else strengths))]
+        table.add_row(row["path"], place, row["label"] or "no face", *numbers)
     # A path may hold what Rich would take for its own markup, such as "[1]".
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
     if hidden:
-        typer.echo("The probabilities need a wider window, or --csv.", err=True)
+        what = "probabilities and intensities" if strengths else "probabilities"
+        typer.echo(f"The {what} need a wider window, or --csv.", err=True)
 
 
 def _say_what_was_found(rows: list[dict], files: list[Path], unread: list[Path]) -> None:
@@ -344,8 +381,9 @@ def video(
         bool, typer.Option("--no-annotate", help="Do not write the annotated film.")
     ] = False,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, or a weights file.")
+        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7, or a file.")
     ] = "fer13-3",
+    valence: VALENCE_OPTION = ValenceFrom.classes,
     device: Annotated[
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
@@ -355,9 +393,12 @@ def video(
     Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
     valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
     line has a gap. Ctrl-C ends early and keeps what was seen so far. A face is not a feeling.
+    With --model ferplus-7 the table also names the emotion and gives seven intensities, which the
+    film shows as bars.
 
     ```text
     fer video talk.mp4 --out talk
+    fer video talk.mp4 --out talk --model ferplus-7
     fer video films/ --out results --detector yunet --every 2
     fer video 0 --out me
     ```
@@ -366,7 +407,7 @@ def video(
 
     todo = video_command.films(source, out)
     recogniser = _load(model, device)
-    settings = video_command.Settings(detector.value, smooth, every, not no_annotate)
+    settings = video_command.Settings(detector.value, smooth, every, not no_annotate, valence.value)
     unread = 0
     for film, folder in todo:
         try:

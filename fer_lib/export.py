@@ -4,7 +4,8 @@
     Recogniser.load("fer13-7.onnx").probabilities(faces)
 
 Preprocessing, temperature and softmax lie inside: (N, 48, 48) uint8 faces in, (N, C) float32
-probabilities out, N free. The metadata hold the model's card as JSON.
+probabilities out, N free, and from a network with two heads as many intensities. The metadata hold
+the model's card as JSON.
 """
 
 import contextlib
@@ -30,13 +31,15 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from fer_lib.augment import standardise
+from fer_lib.card import Card
 from fer_lib.errors import UserError
 from fer_lib.inference import Recogniser
 from fer_lib.labels import FER_PLUS_COLUMNS, remap_valence
-from fer_lib.onnx_backend import INPUT, OUTPUT
+from fer_lib.onnx_backend import INPUT, INTENSITIES, OUTPUT
 from fer_lib.paths import build_folder
 from fer_lib.prepared import SIDE, Fer13, load_fer13
 from fer_lib.sample_fer2013 import draw_row, plan_rows
+from fer_lib.two_heads import split_heads
 
 OPSET = 17
 TOLERANCE = 1e-4  # of a probability, between PyTorch and the float32 file
@@ -50,17 +53,22 @@ CALIBRATION_BATCH = 32
 KEPT_IN_FLOAT = ("/stage1/", "/refine1/", "/spatial/")
 
 
-class FacesToProbabilities(nn.Module):
-    """Everything from the grey values of a face to its probabilities."""
+class FacesToAnswers(nn.Module):
+    """Everything from the grey values of a face to its probabilities and intensities."""
 
-    def __init__(self, model: nn.Module, temperature: float) -> None:
+    def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()
         self.model = model
-        self.temperature = temperature
+        self.temperature = card.temperature
+        self.has_intensities = card.has_intensities
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """(N, 48, 48) uint8 -> (N, C) float32."""
-        return (self.model(standardise(faces)) / self.temperature).softmax(dim=1)
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
+        """(N, 48, 48) uint8 -> probabilities (N, C) float32, and intensities where there are."""
+        outputs = self.model(standardise(faces))
+        if not self.has_intensities:
+            return ((outputs / self.temperature).softmax(dim=1),)
+        logits, intensities = split_heads(outputs)
+        return (logits / self.temperature).softmax(dim=1), intensities
 
 
 def export_onnx(recogniser: Recogniser, path: Path) -> None:
@@ -75,7 +83,8 @@ def export_onnx(recogniser: Recogniser, path: Path) -> None:
     Raises:
         UserError: if the recogniser is itself an ONNX file, or the target cannot be written.
     """
-    model = FacesToProbabilities(recogniser.model, recogniser.card.temperature).eval()
+    model = FacesToAnswers(recogniser.model, recogniser.card).eval()
+    outputs = [OUTPUT, INTENSITIES] if recogniser.card.has_intensities else [OUTPUT]
     device = next(model.parameters()).device
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the newer exporter, which it praises, needs onnxscript
@@ -86,8 +95,8 @@ def export_onnx(recogniser: Recogniser, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+            output_names=outputs,
+            dynamic_axes={name: {0: "N"} for name in (INPUT, *outputs)},
         )
         graph = onnx.load(Path(folder) / "written.onnx")
     facts = {"labels": recogniser.classes, "parameters": recogniser.backend.parameters}
@@ -137,7 +146,8 @@ class Checked:
 
     Attributes:
         faces: how many faces it was compared on.
-        difference: largest difference of a probability between PyTorch and the float32 file.
+        difference: largest difference of a probability, or an intensity, between PyTorch and the
+            float32 file.
         accuracy: of the float32 file on these faces, in [0, 1].
         accuracy_int8: of the int8 file, or None if none was asked for.
     """
@@ -158,7 +168,7 @@ def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = F
         int8: write the int8 file.
 
     Raises:
-        UserError: if a probability is off by more than `TOLERANCE` (and then nothing is written),
+        UserError: if an answer is off by more than `TOLERANCE` (and then nothing is written),
             or the target cannot be written.
     """
     compared = np.flatnonzero(data.usage == "PublicTest")[:COMPARED_FACES]
@@ -166,8 +176,12 @@ def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = F
     with tempfile.TemporaryDirectory() as folder:
         plain, small = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         export_onnx(recogniser, plain)
-        exported = Recogniser.load(plain).probabilities(images)
-        difference = float(np.abs(exported - recogniser.probabilities(images)).max())
+        exported, expected = Recogniser.load(plain).read(images), recogniser.read(images)
+        difference = max(
+            float(np.abs(got - wanted).max())
+            for got, wanted in zip(exported, expected, strict=True)
+            if got is not None
+        )
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the exported network differs from PyTorch by {difference:.1e} (more than "
@@ -181,7 +195,7 @@ def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = F
             quantise(plain, small, training[::step][:CALIBRATION_FACES])
             after = accuracy(Recogniser.load(small).probabilities(images), labels)
         _save(onnx.load(small if int8 else plain), out)
-    return Checked(len(images), difference, accuracy(exported, labels), after)
+    return Checked(len(images), difference, accuracy(exported.probabilities, labels), after)
 
 
 def comparison_faces(study: str) -> tuple[Fer13, str]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_lib.rtfer import Seen
 from fer_lib.video import Frame
 
@@ -25,6 +25,7 @@ WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (150, 150, 150)
 STATE_COLOURS = ((222, 143, 5), (86, 180, 233), (2, 190, 140))
 STATE_SIGNS = ("-", "o", "+")
 LINE_COLOURS = ((255, 255, 255), (236, 225, 51), (204, 120, 188), (86, 180, 233), (251, 175, 228))
+BAR = (240, 228, 66)
 STRIP = 0.24  # of the picture's height: the line's place along the bottom
 
 
@@ -83,7 +84,8 @@ def annotate(
     """Draw the faces' boxes, class and score, and the lines so far along the bottom.
 
     A box's colour, and the sign before its class, tell the state: orange and - negative, blue and
-    o neutral, green and + positive. A box that is carried over is thinner.
+    o neutral, green and + positive. A box that is carried over is thinner. Where the model gives
+    intensities, those of the largest face stand as bars in the upper left corner.
 
     Args:
         rgb: (H, W, 3) uint8; left as it is.
@@ -100,6 +102,8 @@ def annotate(
         picture = rgb.copy()
     if history is not None:
         _draw_strip(picture, history)
+    if seen and seen[0].intensities is not None:
+        _draw_bars(picture, seen[0].intensities)
     for one in reversed(seen):  # the largest on top
         _draw_face(picture, one, scale, name=len(seen) > 1)
     return picture
@@ -121,7 +125,8 @@ def _draw_face(picture: np.ndarray, one: Seen, scale: float, name: bool) -> None
     x, y, w, h = (round(side * scale) for side in one.box)
     cv2.rectangle(picture, (x, y), (x + w, y + h), BLACK, thick + 2)
     cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick)
-    text = f"{STATE_SIGNS[state]} {VALENCE_CLASSES[state]} {one.smooth:+.2f}"
+    word = VALENCE_CLASSES[state] if one.intensities is None else one.emotion
+    text = f"{STATE_SIGNS[state]} {word} {one.smooth:+.2f}"
     if name:
         text = f"{one.face_id}: {text}"
     size = _text_scale(height, width)
@@ -133,6 +138,23 @@ def _draw_face(picture: np.ndarray, one: Seen, scale: float, name: bool) -> None
     cv2.putText(
         picture, text, (left + 3, foot - 1), FONT, size, BLACK, _text_thick(size), cv2.LINE_AA
     )
+
+
+def _draw_bars(picture: np.ndarray, intensities: np.ndarray) -> None:
+    """Seven bars with their names, from 0 to the width of the longest name again."""
+    height, width = picture.shape[:2]
+    size = _text_scale(height, width) * 0.8
+    (long, tall), below = cv2.getTextSize(max(FER_CLASSES, key=len), FONT, size, 1)
+    line, left, full = tall + below + 2, 8 + long, long
+    foot = line * len(FER_CLASSES) + 4
+    corner = picture[:foot, : left + full + 6]
+    corner[:] = cv2.convertScaleAbs(corner, alpha=0.3)
+    for number, (name, value) in enumerate(zip(FER_CLASSES, intensities, strict=True)):
+        top = 2 + number * line
+        cv2.putText(picture, name, (3, top + tall + 1), FONT, size, WHITE, 1, cv2.LINE_AA)
+        cv2.rectangle(picture, (left, top + 1), (left + full, top + tall), GREY, 1)
+        end = left + round(float(np.clip(value, 0, 1)) * full)
+        cv2.rectangle(picture, (left, top + 1), (end, top + tall), BAR, -1)
 
 
 def _draw_strip(picture: np.ndarray, history: History) -> None:

@@ -4,13 +4,15 @@
     recogniser = Recogniser.load("fer13-7")
     probabilities = recogniser.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
 
+A model with an intensity head ("ferplus-7") also has `intensities(faces)`; `read` gives both.
+
 A weights file is run by PyTorch, an ONNX file (see `fer_lib/export.py`) by ONNX Runtime; either is
 imported only when it is needed, so that a command starts quickly.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,8 +24,22 @@ from fer_lib.prepared import SIDE
 if TYPE_CHECKING:
     from fer_lib.card import Card
     from fer_lib.model import MSFERNet
+    from fer_lib.two_heads import TwoHeads
 
 SUFFIXES = (".safetensors", ".onnx")
+
+
+class Reading(NamedTuple):
+    """What a network says of N faces.
+
+    Attributes:
+        probabilities: (N, C) float32 in [0, 1], rows sum to 1.
+        intensities: (N, C) float32 in [0, 1], each class for itself; None from a model without an
+            intensity head.
+    """
+
+    probabilities: np.ndarray
+    intensities: np.ndarray | None = None
 
 
 class Backend(Protocol):
@@ -37,8 +53,8 @@ class Backend(Protocol):
     def parameters(self) -> int:
         """Number of trained values."""
 
-    def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
-        """(N, 48, 48) uint8, N > 0 -> (N, C) float32."""
+    def read(self, faces: np.ndarray, flip: bool) -> Reading:
+        """What the network says of faces (N, 48, 48) uint8, N > 0."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +74,8 @@ class Recogniser:
         """Load a model of this study by its task, or any of its weights files.
 
         Args:
-            name_or_path: "fer13-7", "fer13-3" or "ckplus-7" (see `find_weights`), or the path of a
-                `.safetensors` or `.onnx` file.
+            name_or_path: "fer13-7" or another of `labels.TASKS` (see `find_weights`), or the path
+                of a `.safetensors` or `.onnx` file.
             device: "cpu", "cuda", "mps", "cuda:1" ...; "auto" takes the fastest there is. An ONNX
                 file runs on the CPU.
 
@@ -81,7 +97,7 @@ class Recogniser:
         return self.backend.card
 
     @property
-    def model(self) -> "MSFERNet":
+    def model(self) -> "MSFERNet | TwoHeads":
         """The PyTorch network, in evaluation mode.
 
         Raises:
@@ -98,14 +114,41 @@ class Recogniser:
         return self.card.classes
 
     def probabilities(self, faces: np.ndarray, flip: bool = False) -> np.ndarray:
-        """Classify faces.
+        """Classify faces: the first part of `read`, (N, C) float32."""
+        return self.read(faces, flip).probabilities
+
+    def intensities(self, faces: np.ndarray, flip: bool = False) -> np.ndarray:
+        """How strong each emotion is: the second part of `read`, (N, C) float32 in [0, 1].
+
+        Raises:
+            UserError: if the model has no intensity head.
+        """
+        self.check_intensities()
+        found = self.read(faces, flip).intensities
+        assert found is not None
+        return found
+
+    def check_intensities(self) -> None:
+        """Refuse a model that has no intensity head.
+
+        Raises:
+            UserError: naming models that have one.
+        """
+        if not self.card.has_intensities:
+            raise UserError(
+                f"{_within_project(self.path)} gives no intensities, only classes: use a model "
+                "that has learned them, ferplus-7 or ferplus-7-vgg."
+            )
+
+    def read(self, faces: np.ndarray, flip: bool = False) -> Reading:
+        """Classify faces and, where the model can, tell how strong each emotion is.
 
         Args:
             faces: (N, 48, 48) uint8 grey, framed as in FER2013 (`faces.crop_face`); N may be 0.
             flip: average the logits with those of the mirror images.
 
         Returns:
-            (N, C) float32 in [0, 1], rows sum to 1; columns in the order of `classes`.
+            Columns in the order of `classes`.
 
         Raises:
             ValueError: for another shape or type.
@@ -114,8 +157,9 @@ class Recogniser:
         if faces.ndim != 3 or faces.shape[1:] != (SIDE, SIDE) or faces.dtype != np.uint8:
             raise ValueError(f"faces must be (N, 48, 48) uint8, not {faces.shape} {faces.dtype}")
         if len(faces) == 0:
-            return np.zeros((0, len(self.classes)), dtype=np.float32)
-        return self.backend.probabilities(faces, flip)
+            nothing = np.zeros((0, len(self.classes)), dtype=np.float32)
+            return Reading(nothing, nothing if self.card.has_intensities else None)
+        return self.backend.read(faces, flip)
 
     def describe(self) -> str:
         """Which study, parameters and commit made this model, and how well it did; a few lines."""
@@ -123,6 +167,8 @@ class Recogniser:
         size = self.backend.parameters / 1e6
         accuracy = notes.pop("validation_accuracy", None)
         reached = "unknown" if accuracy is None else f"{100 * accuracy:.1f} %"
+        if "validation_rmse" in notes:
+            reached += f"; RMSE of the intensities: {notes.pop('validation_rmse'):.3f}"
         lines = [
             f"{card.task} of the {card.study} study: {size:.2f} million parameters, "
             f"classes {', '.join(self.classes)}",

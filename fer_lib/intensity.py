@@ -19,6 +19,7 @@ from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS, FER_PLUS_TO_FER, LEFT_OUT, TO_VALENCE
 from fer_lib.prepared import CkPlus
 
+TASKS_WITH_INTENSITIES = ("ferplus-7", "ferplus-7-vgg")
 TAGGERS = 10
 NEUTRAL, HAPPY = FER_CLASSES.index("neutral"), FER_CLASSES.index("happy")
 NEGATIVE = np.flatnonzero(TO_VALENCE == 0)

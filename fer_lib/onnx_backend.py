@@ -1,4 +1,4 @@
-"""Probabilities by ONNX Runtime, on the CPU: no torch, starts at once, less time a face.
+"""A network run by ONNX Runtime, on the CPU: no torch, starts at once, less time a face.
 
 The files are written by `export.export_onnx` and `export.quantise`.
 """
@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from scipy.special import expit, logit, softmax
 
 from fer_lib.card import Card
 from fer_lib.errors import UserError
+from fer_lib.inference import Reading
 from fer_lib.labels import TASKS
 from fer_lib.prepared import SIDE
 
-INPUT, OUTPUT = "faces", "probabilities"
+INPUT, OUTPUT, INTENSITIES = "faces", "probabilities", "intensities"
 BATCH = 64  # faces at a time; decides memory, not the result
 
 
@@ -25,7 +27,8 @@ class OnnxBackend:
     """An ONNX file, ready to run.
 
     Attributes:
-        session: maps `INPUT` (N, 48, 48) uint8 to `OUTPUT` (N, C) float32.
+        session: maps `INPUT` (N, 48, 48) uint8 to `OUTPUT` (N, C) float32, and to `INTENSITIES`
+            (N, C) float32 if the model gives them.
         card: what the file says of itself.
         parameters: number of trained values.
     """
@@ -59,30 +62,35 @@ class OnnxBackend:
                 "of this project."
             ) from None
         card = Card.from_header(header, path)
-        if labels != list(TASKS.get(card.task, ())) or not _fits(session, labels):
+        outputs = [OUTPUT, INTENSITIES] if card.has_intensities else [OUTPUT]
+        if labels != list(TASKS.get(card.task, ())) or not _fits(session, outputs, len(labels)):
             raise UserError(
                 f"{path} does not give the probabilities of {card.task} for faces of {SIDE} x "
                 f"{SIDE} pixels: write it again with `fer export`."
             )
         return cls(session, card, parameters)
 
-    def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
-        """(N, 48, 48) uint8, N > 0 -> (N, C) float32; see `Recogniser.probabilities`."""
-        shares = self._run(faces)
+    def read(self, faces: np.ndarray, flip: bool) -> Reading:
+        """What the network says of faces (N, 48, 48) uint8, N > 0; see `Recogniser.read`."""
+        found = self._run(faces)
         if not flip:
-            return shares
-        # A logarithm is the logit up to a constant of its row, which the second softmax removes.
+            return found
+        mirrored = self._run(faces[:, :, ::-1])
+        # A logarithm is the logit up to a constant of its row, which the softmax removes.
         tiny = np.finfo(np.float32).tiny
-        logits = np.log(np.maximum([shares, self._run(faces[:, :, ::-1])], tiny)).mean(axis=0)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        logits = [np.log(np.maximum(one.probabilities, tiny)) for one in (found, mirrored)]
+        shares = softmax(np.mean(logits, axis=0), axis=1)
+        if found.intensities is None or mirrored.intensities is None:
+            return Reading(shares)
+        near = np.clip([found.intensities, mirrored.intensities], 1e-7, 1 - 1e-7)
+        return Reading(shares, expit(logit(near).mean(axis=0)))
 
-    def _run(self, faces: np.ndarray) -> np.ndarray:
+    def _run(self, faces: np.ndarray) -> Reading:
         parts = [
-            self.session.run([OUTPUT], {INPUT: np.ascontiguousarray(faces[start : start + BATCH])})
+            self.session.run(None, {INPUT: np.ascontiguousarray(faces[start : start + BATCH])})
             for start in range(0, len(faces), BATCH)
         ]
-        return np.concatenate([shares for (shares,) in parts])
+        return Reading(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def session_options() -> onnxruntime.SessionOptions:
@@ -108,10 +116,10 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         ) from None
 
 
-def _fits(session: onnxruntime.InferenceSession, labels: list[str]) -> bool:
-    """Whether the network takes faces and gives one probability a label."""
+def _fits(session: onnxruntime.InferenceSession, outputs: list[str], classes: int) -> bool:
+    """Whether the network takes faces and gives these outputs, one number a class."""
     inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
-    outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
-    return inputs == [(INPUT, "tensor(uint8)", [SIDE, SIDE])] and outputs == [
-        (OUTPUT, "tensor(float)", [len(labels)])
+    found = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    return inputs == [(INPUT, "tensor(uint8)", [SIDE, SIDE])] and found == [
+        (name, "tensor(float)", [classes]) for name in outputs
     ]

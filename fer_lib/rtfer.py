@@ -5,11 +5,13 @@
     table = analyse("talk.mp4", Engine(Recogniser.load("fer13-3")))
 
 Every face of a frame is found, numbered by a tracker, cut and classified; its score is
-P(positive) - P(negative). Where no face is seen there is no score, never a made-up value.
+P(positive) - P(negative). Where no face is seen there is no score, never a made-up value. A model
+with an intensity head also tells how strong each of the seven emotions is.
 
 `Engine.look` takes one frame at a time, as they come. `analyse` takes a recording: reading and
 finding faces run in threads of their own, faces are classified many at once, and the line is
-smoothed both ways. Memory does not grow with the film, but for 52 bytes a face and frame.
+smoothed both ways. Memory does not grow with the film, but for 60 bytes a face and frame (92 with
+intensities).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.faces import Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference import Recogniser, valence_shares
-from fer_lib.labels import VALENCE_CLASSES, VALENCE_SIGN
+from fer_lib.inference import Reading, Recogniser, valence_shares
+from fer_lib.intensity import valence_of_intensities
+from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES, VALENCE_SIGN
 from fer_lib.smoothing import LiveSmoother, smooth
 from fer_lib.tracking import Tracker, between
 from fer_lib.video import Frame, read_frames, video_info
@@ -35,13 +38,17 @@ COLUMNS = [
     "frame", "time_s", "face_id", "face_found", "x", "y", "w", "h",
     "p_positive", "p_neutral", "p_negative", "valence", "valence_smooth", "valence_sd",
 ]  # fmt: skip
+INTENSITY_COLUMNS = ["emotion", *(f"intensity_{name}" for name in FER_CLASSES)]
 SMALLEST = 0.2  # of the frame's shorter side: who is filmed fills it; smaller finds are often false
 BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
 HELD_BYTES = 200e6  # of frames between reading and `on_frame`; decides how many an 8K film may have
-ROW = np.dtype(
-    [("frame", "i8"), ("time_s", "f8"), ("face_id", "i4"), ("box", "i4", 4), ("shares", "f4", 3)]
-)
-NOBODY = (0, (0,) * 4, (np.nan,) * 3)
+ROW = [
+    ("frame", "i8"), ("time_s", "f8"), ("face_id", "i4"), ("box", "i4", 4), ("shares", "f4", 3),
+    ("valence", "f8"),
+]  # fmt: skip
+INTENSITY_ROW = [("emotion", "i4"), ("intensities", "f4", len(FER_CLASSES))]
+NOBODY = (0, (0,) * 4, (np.nan,) * 3, np.nan)
+NO_INTENSITY = (0, (np.nan,) * len(FER_CLASSES))
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,12 @@ class Seen:
         face_id: from 1, kept by the tracker.
         box: pixels of the upright frame; may reach beyond its edge.
         shares: (3,) P(negative), P(neutral), P(positive), see `inference.valence_shares`.
-        valence: P(positive) - P(negative), in [-1, 1].
+        valence: of this frame, in [-1, 1]; see `Engine` for what it is computed from.
         smooth: the same, smoothed over the frames so far, in [-1, 1].
         fresh: whether the face was found in this very frame, or its box is carried over.
+        emotion: the likeliest of the model's classes.
+        intensities: (7,) in [0, 1], in the order of `labels.FER_CLASSES`; None from a model without
+            an intensity head.
     """
 
     face_id: int
@@ -63,6 +73,8 @@ class Seen:
     valence: float
     smooth: float
     fresh: bool
+    emotion: str = ""
+    intensities: np.ndarray | None = None
 
 
 class _Spotted(NamedTuple):
@@ -85,6 +97,11 @@ class Engine:
             24 frames a second: with 2 or 3 the valence of a frame moves by 0.01 on average (Haar
             and YuNet; correlation 0.999), a third of what it moves from frame to frame anyway.
         smoothing_seconds: time constant, see `smoothing`; 0 leaves the line as it is.
+        valence_from: "classes" for paper A's P(positive) - P(negative), "intensities" for
+            `intensity.valence_of_intensities`.
+
+    Raises:
+        UserError: if intensities are asked of a model that has none.
     """
 
     def __init__(
@@ -95,14 +112,18 @@ class Engine:
         margin: float | None = None,
         every: int = 1,
         smoothing_seconds: float = 0.4,
+        valence_from: Literal["classes", "intensities"] = "classes",
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, not {every}")
+        if valence_from == "intensities":
+            recogniser.check_intensities()
         self.recogniser = recogniser
         self.detector = detector or HaarDetector(smallest=SMALLEST)
         self.margin = self.detector.margin if margin is None else margin
         self.every = every
         self.smoothing_seconds = smoothing_seconds
+        self.valence_from = valence_from
         self.reset()
 
     def reset(self) -> None:
@@ -136,11 +157,20 @@ class Engine:
     def score(self, batch: list[_Spotted]) -> list[list[Seen]]:
         """Classify the faces of some frames in a row, at once."""
         crops = [crop for spotted in batch for crop in self._crops(spotted)]
-        shares: Iterator[np.ndarray] = iter(())
+        scores: Iterator[_Score] = iter(())
         if crops:
-            probabilities = self.recogniser.probabilities(np.stack(crops))
-            shares = iter(valence_shares(probabilities, self.recogniser.classes))
-        return [self._smoothed(s, {n: next(shares) for n in s.boxes}) for s in batch]
+            scores = self._scores(self.recogniser.read(np.stack(crops)))
+        return [self._smoothed(s, {n: next(scores) for n in s.boxes}) for s in batch]
+
+    def _scores(self, reading: Reading) -> "Iterator[_Score]":
+        classes, intensities = self.recogniser.classes, reading.intensities
+        shares = valence_shares(reading.probabilities, classes)
+        values = shares @ VALENCE_SIGN
+        if intensities is not None and self.valence_from == "intensities":
+            values = valence_of_intensities(intensities)
+        for number, best in enumerate(reading.probabilities.argmax(axis=1)):
+            own = None if intensities is None else intensities[number]
+            yield _Score(shares[number], float(values[number]), classes[best], own)
 
     def _crops(self, spotted: _Spotted) -> list[np.ndarray]:
         if not spotted.boxes:
@@ -148,7 +178,7 @@ class Engine:
         grey = to_grey(spotted.frame.rgb)
         return [crop_face(grey, box, self.margin) for box in spotted.boxes.values()]
 
-    def _smoothed(self, spotted: _Spotted, shares: dict[int, np.ndarray]) -> list[Seen]:
+    def _smoothed(self, spotted: _Spotted, scores: "dict[int, _Score]") -> list[Seen]:
         # A smoother lives as long as its face is seen without a break: gaps are not bridged.
         self._smoothers = {
             number: self._smoothers.get(number) or LiveSmoother(self.smoothing_seconds)
@@ -156,10 +186,20 @@ class Engine:
         }
         seen = []
         for number, box in spotted.boxes.items():
-            value = float(VALENCE_SIGN @ shares[number])
-            level, _ = self._smoothers[number](spotted.frame.time_s, value)
-            seen.append(Seen(number, box, shares[number], value, level, spotted.fresh))
+            one = scores[number]
+            level, _ = self._smoothers[number](spotted.frame.time_s, one.valence)
+            told = (one.shares, one.valence, level, spotted.fresh, one.emotion, one.intensities)
+            seen.append(Seen(number, box, *told))
         return seen
+
+
+class _Score(NamedTuple):
+    """What the network says of one face; see `Seen`."""
+
+    shares: np.ndarray
+    valence: float
+    emotion: str
+    intensities: np.ndarray | None
 
 
 def analyse(
@@ -180,17 +220,19 @@ def analyse(
         One row a face and frame with `COLUMNS`; a frame without a face has one row. frame (int,
         from 0); time_s (float, seconds); face_id (Int64, from 1); face_found (bool); x, y, w, h
         (Int64, pixels of the upright frame); p_positive, p_neutral, p_negative (in [0, 1]);
-        valence, valence_smooth (in [-1, 1]) and its standard deviation valence_sd. Without a face
-        all but frame, time_s and face_found is missing (NA or NaN). `attrs["ended"]` tells how it
-        ended: "whole", "interrupted" (Ctrl-C), or in a sentence how much of the file is missing;
-        what was read before is there.
+        valence, valence_smooth (in [-1, 1]) and its standard deviation valence_sd. With a model
+        that gives intensities also `INTENSITY_COLUMNS`: emotion (the likeliest class, a name) and
+        intensity_<class> (in [0, 1]). Without a face all but frame, time_s and face_found is
+        missing (NA or NaN). `attrs["ended"]` tells how it ended: "whole", "interrupted" (Ctrl-C),
+        or in a sentence how much of the file is missing; what was read before is there.
 
     Raises:
         UserError: if the video cannot be read (see `video.read_frames`), or holds no frame.
         Exception: what `on_frame` raises.
     """
     engine.reset()
-    rows, batch, ended = _Rows(), list[_Spotted](), "whole"
+    rows = _Rows(engine.recogniser.card.has_intensities)
+    batch, ended = list[_Spotted](), "whole"
     path, frames = None, path_or_frames
     if isinstance(frames, Path | str):
         path, frames = Path(frames), read_frames(frames)
@@ -334,22 +376,30 @@ class _End(NamedTuple):
 class _Rows:
     """The growing table, in few bytes a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_intensities: bool) -> None:
+        self._has_intensities = has_intensities
+        self._row = np.dtype(ROW + (INTENSITY_ROW if has_intensities else []))
+        self._nobody = NOBODY + (NO_INTENSITY if has_intensities else ())
         self._parts: list[np.ndarray] = []
         self._new: list[tuple] = []
         self.count = self.frames = 0
 
     def add(self, frame: Frame, seen: list[Seen]) -> None:
-        faces: list[tuple] = [(one.face_id, tuple(one.box), tuple(one.shares)) for one in seen]
-        for face in faces or [NOBODY]:
+        for face in [self._face(one) for one in seen] or [self._nobody]:
             self._new.append((frame.index, frame.time_s, *face))
         self.count += max(1, len(seen))
         self.frames += 1
         if len(self._new) >= 1000:
             self._pack()
 
+    def _face(self, one: Seen) -> tuple:
+        told = (one.face_id, tuple(one.box), tuple(one.shares), one.valence)
+        if one.intensities is None:
+            return told
+        return (*told, FER_CLASSES.index(one.emotion), tuple(one.intensities))
+
     def _pack(self) -> None:
-        self._parts.append(np.array(self._new, dtype=ROW))
+        self._parts.append(np.array(self._new, dtype=self._row))
         self._new = []
 
     def table(self, smoothing_seconds: float) -> pd.DataFrame:
@@ -365,9 +415,14 @@ class _Rows:
         table.loc[~found, ["face_id", *"xywh"]] = pd.NA
         for place, name in reversed(list(enumerate(VALENCE_CLASSES))):
             table[f"p_{name}"] = rows["shares"][:, place].astype(np.float64)
-        table["valence"] = rows["shares"].astype(np.float64) @ VALENCE_SIGN
+        table["valence"] = rows["valence"]
         level, sd = _smoothed(rows, table.valence.to_numpy(), smoothing_seconds)
-        return table.assign(valence_smooth=level, valence_sd=sd)[COLUMNS]
+        table = table.assign(valence_smooth=level, valence_sd=sd)[COLUMNS]
+        if self._has_intensities:
+            table["emotion"] = pd.Series(np.array(FER_CLASSES)[rows["emotion"]]).where(found)
+            for place, name in enumerate(INTENSITY_COLUMNS[1:]):
+                table[name] = rows["intensities"][:, place].astype(np.float64)
+        return table
 
 
 def _smoothed(

@@ -1,4 +1,4 @@
-"""Probabilities by PyTorch: any device, from a weights file."""
+"""Probabilities and intensities by PyTorch: any device, from a weights file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from fer_lib.card import Card
 from fer_lib.checkpoints import load_model
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
+from fer_lib.inference import Reading
 from fer_lib.model import MSFERNet, count_parameters
-from fer_lib.two_heads import TwoHeads
+from fer_lib.two_heads import TwoHeads, split_heads
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class TorchBackend:
         """Number of trained values."""
         return count_parameters(self.model)
 
-    def probabilities(self, faces: np.ndarray, flip: bool) -> np.ndarray:
-        """(N, 48, 48) uint8, N > 0 -> (N, C) float32; see `Recogniser.probabilities`."""
+    def read(self, faces: np.ndarray, flip: bool) -> Reading:
+        """What the network says of faces (N, 48, 48) uint8, N > 0; see `Recogniser.read`."""
         images = torch.from_numpy(np.ascontiguousarray(faces))
-        logits = predict_logits(self.model, images, flip=flip)
-        return (logits / self.card.temperature).softmax(dim=1).numpy()
+        outputs = predict_logits(self.model, images, flip=flip)
+        if not self.card.has_intensities:
+            return Reading((outputs / self.card.temperature).softmax(dim=1).numpy())
+        logits, intensities = split_heads(outputs)
+        shares = (logits / self.card.temperature).softmax(dim=1)
+        return Reading(shares.numpy(), intensities.numpy())
 
 
 def find_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -36,12 +36,14 @@ class Settings:
         detector: "haar" or "yunet".
         smoothing_seconds, every: see `rtfer.Engine`.
         annotate: whether to write the annotated film.
+        valence_from: see `rtfer.Engine`.
     """
 
     detector: str = "haar"
     smoothing_seconds: float = 0.4
     every: int = 1
     annotate: bool = True
+    valence_from: Literal["classes", "intensities"] = "classes"
 
 
 def films(source: str, out: Path) -> list[tuple[Path | int, Path]]:
@@ -110,6 +112,7 @@ def run(
         detector,
         every=settings.every,
         smoothing_seconds=settings.smoothing_seconds,
+        valence_from=settings.valence_from,
     )
     name = f"camera {source}" if isinstance(source, int) else source.name
     info = None if isinstance(source, int) else video_info(source)

@@ -72,7 +72,7 @@ def test_all_files_are_written(tmp_path, finder):
     assert summary["model"]["task"] == "fer13-3" and summary["model"]["commit"] == "abc1234"
     assert summary["parameters"] == {
         "detector": "haar", "smoothing_seconds": 0.2, "every": 1, "annotate": True,
-        "margin": 0.0, "smallest_face": 0.2,
+        "margin": 0.0, "smallest_face": 0.2, "valence_from": "classes",
     }  # fmt: skip
     assert table.frame[~table.face_found].tolist() == [10, 11]
 
