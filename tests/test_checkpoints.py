@@ -115,11 +115,10 @@ def test_commit_is_a_commit_or_says_why_not():
 
 def test_fingerprint_ignores_docstrings_and_comments_only(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "checkpoints.py"))
-    monkeypatch.setattr(checkpoints, "TRAINING_CODE", ("code",))
 
     def name(source):
         (tmp_path / "code.py").write_text(source)
-        return checkpoints.fingerprint({}, [])
+        return checkpoints.fingerprint({}, [], ["code"])
 
     first = name('def f(x):\n    """One."""\n    return x + 1\n')
     assert name('def f(x):\n    """Two."""\n    return x + 1  # so\n') == first
@@ -130,6 +129,6 @@ def test_fingerprint_ignores_docstrings_and_comments_only(tmp_path, monkeypatch)
 def test_a_run_keeps_the_commit_it_was_begun_at(tmp_path, monkeypatch):
     checkpoint = tmp_path / "new" / "run.pt"
     assert trained_at(checkpoint) == code_commit()
-    monkeypatch.setattr("fer_lib.checkpoints.code_commit", lambda: "another")
+    monkeypatch.setattr("fer_lib.checkpoints.code_commit", lambda code: "another")
     assert trained_at(checkpoint) == code_commit()
     assert trained_at(tmp_path / "other.pt") == "another"
