@@ -5,16 +5,18 @@ tried here, YuNet's five points and OpenCV's eye cascade, and histogram equalisa
 `ablation/intensity.ipynb` asks whether any of them helps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fer_lib.errors import UserError
 from fer_lib.faces import YuNetDetector
+from fer_lib.progress import progress_bar
 
 SIDE = 48  # pixels of a face
-# Where aligned eyes lie, in pixels: the mean of 561 faces of FER2013 as YuNet sees them, made level.
+# Where aligned eyes lie, in pixels: their mean place in 561 faces of FER2013, by YuNet, made level.
 EYES = np.array([[14.6, 17.7], [32.4, 17.7]], dtype=np.float32)
 LARGEST_TURN, LARGEST_SCALE = 30.0, 1.4  # beyond, the find is taken for false
 CASCADE = "haarcascade_eye.xml"
@@ -22,24 +24,28 @@ CASCADE = "haarcascade_eye.xml"
 FindEyes = Callable[[np.ndarray], np.ndarray | None]
 
 
-def align_all(faces: Iterable[np.ndarray], find_eyes: FindEyes) -> tuple[np.ndarray, int]:
+def align_all(faces: np.ndarray, find_eyes: FindEyes, title: str) -> tuple[np.ndarray, int]:
     """Align faces whose eyes are found; the others stay as they are.
 
     Args:
-        faces: (48, 48) uint8 each; a progress bar may be round them.
+        faces: (N, 48, 48) uint8.
         find_eyes: gives (2, 2) float pixels, x and y of the eye on the picture's left and of the
             other, or None.
+        title: of the progress bar.
 
     Returns:
         (N, 48, 48) uint8, and how many were aligned.
     """
-    aligned, count = [], 0
-    for face in faces:
-        eyes = find_eyes(face)
-        turned = None if eyes is None else align(face, eyes)
-        count += turned is not None
-        aligned.append(face if turned is None else turned)
-    return np.stack(aligned), count
+    aligned, count = faces.copy(), 0
+    with progress_bar(len(faces), title, unit="face") as bar:
+        for number, face in enumerate(faces):
+            eyes = find_eyes(face)
+            turned = None if eyes is None else align(face, eyes)
+            if turned is not None:
+                aligned[number] = turned
+                count += 1
+            bar.update()
+    return aligned, count
 
 
 def align(face: np.ndarray, eyes: np.ndarray) -> np.ndarray | None:
@@ -49,7 +55,7 @@ def align(face: np.ndarray, eyes: np.ndarray) -> np.ndarray | None:
     """
     found, wanted = eyes[1] - eyes[0], EYES[1] - EYES[0]
     turn = float(np.degrees(np.arctan2(found[1], found[0])))
-    scale = float(np.linalg.norm(wanted) / max(np.linalg.norm(found), 1e-6))
+    scale = float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(found)), 1e-6)
     if abs(turn) > LARGEST_TURN or not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
         return None
     centre, target = eyes.mean(axis=0), EYES.mean(axis=0)
@@ -67,7 +73,8 @@ def eyes_by_yunet(detector: YuNetDetector) -> FindEyes:
 
     def find(face: np.ndarray) -> np.ndarray | None:
         large = cv2.resize(face, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
-        points = detector.points(cv2.copyMakeBorder(large, *[rim] * 4, cv2.BORDER_REPLICATE))
+        framed = cv2.copyMakeBorder(large, rim, rim, rim, rim, cv2.BORDER_REPLICATE)
+        points = detector.points(framed)
         return None if points is None else (points[:2] - rim) / times
 
     return find
@@ -82,7 +89,7 @@ def eyes_by_haar() -> FindEyes:
     Raises:
         UserError: if this OpenCV does not ship the cascade.
     """
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + CASCADE)
+    cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / CASCADE))
     if cascade.empty():
         raise UserError(f"{CASCADE} is missing: install the OpenCV that pyproject.toml names.")
     times = 4
