@@ -96,6 +96,11 @@ def one_emotion(labels: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     return targets
 
 
+def from_outputs(outputs: np.ndarray) -> np.ndarray:
+    """Intensities (N, K) in (0, 1) out of what `two_heads.TwoHeads` gives, (N, 2 K)."""
+    return 1 / (1 + np.exp(-outputs[:, outputs.shape[1] // 2 :]))
+
+
 def valence_of_intensities(intensities: np.ndarray) -> np.ndarray:
     """Another valence than paper A's: the strength of happy less that of the negative four.
 
@@ -134,6 +139,32 @@ def errors_by_emotion(
 def rmse(targets: np.ndarray, values: np.ndarray) -> float:
     """Root of the mean squared difference, in the units of both."""
     return float(np.sqrt(np.mean((np.asarray(targets, float) - values) ** 2)))
+
+
+def rmse_interval(
+    targets: np.ndarray, values: np.ndarray, *, n: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % percentile interval of `rmse` over `n` test sets drawn from this one, face by face.
+
+    Args:
+        targets, values: (N, 7).
+        n: number of resampled sets.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    squares = ((targets - values) ** 2).mean(axis=1)
+    draws = [squares[rng.integers(len(squares), size=len(squares))].mean() for _ in range(n)]
+    low, high = np.sqrt(np.percentile(draws, [2.5, 97.5]))
+    return float(low), float(high)
+
+
+def noise_of_votes(targets: np.ndarray) -> float:
+    """RMSE that ten taggers' chance leaves to a network that knows everybody's mind.
+
+    The share of T taggers scatters round the share of all people with variance p (1 - p) / T; s (1
+    - s) / (T - 1) estimates that without bias from the share s that was seen.
+    """
+    return float(np.sqrt(np.mean(targets * (1.0 - targets)) / (TAGGERS - 1)))
 
 
 def concordance(targets: np.ndarray, values: np.ndarray) -> float:
