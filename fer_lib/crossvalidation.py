@@ -1,33 +1,26 @@
 """Cross-validation on CK+: each fold trained from one encoder, for a fixed number of epochs.
 
-Settings that are a `TwoHeadTraining` train a network with two heads, all others a classifier.
-
 Nothing is chosen on a test fold: no early stopping, no best epoch. So the figure is what the last
 epoch gives. A fold that is done leaves its logits in a small file whose name tells settings, data
 and code apart; run again, it costs nothing.
 """
 
-import copy
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from fer_lib.checkpoints import TRAINING_CODE, TWO_HEAD_CODE, fingerprint
+from fer_lib.checkpoints import fingerprint
 from fer_lib.forward import predict_logits
 from fer_lib.model import Encoder, MSFERNet
-from fer_lib.params import Training, TwoHeadTraining
+from fer_lib.params import Training
 from fer_lib.training import Fitted, cross_entropy, fit
-from fer_lib.two_head_training import two_head_loss
-from fer_lib.two_heads import TwoHeads
 
 
-def network_on(encoder: Encoder, classes: int, settings: Training) -> MSFERNet | TwoHeads:
-    """A network with a copy of `encoder` and a new head or two, drawn from the settings' seed."""
+def classifier_on(encoder: Encoder, classes: int, settings: Training) -> MSFERNet:
+    """A network with a copy of `encoder` and a new classifier, drawn from the settings' seed."""
     torch.manual_seed(settings.seed)
-    if isinstance(settings, TwoHeadTraining):
-        return TwoHeads(copy.deepcopy(encoder), classes, settings.dropout)
     model = MSFERNet(classes, encoder.arch, settings.dropout)
     model.encoder.load_state_dict(encoder.state_dict())
     return model
@@ -39,8 +32,7 @@ def run_name(
     """A file name that is the same only for the same settings, data, starting weights and code."""
     everything = {"training": settings.model_dump(), "model": encoder.arch.as_dict()}
     weights = [encoder.state_dict()[name] for name in sorted(encoder.state_dict())]
-    code = TWO_HEAD_CODE if isinstance(settings, TwoHeadTraining) else TRAINING_CODE
-    return f"{title}-{fingerprint(everything, [*arrays, *weights], code)}"
+    return f"{title}-{fingerprint(everything, [*arrays, *weights])}"
 
 
 def train_from(
@@ -52,16 +44,15 @@ def train_from(
     classes: int,
     folder: Path,
     title: str,
-) -> tuple[MSFERNet | TwoHeads, Fitted, Path]:
-    """Fine-tune a copy of `encoder` with a new head or two on all the images given.
+) -> tuple[MSFERNet, Fitted, Path]:
+    """Fine-tune a copy of `encoder` with a new classifier on all the images given.
 
     Args:
         encoder: where to start; stays as it is.
         images: (N, 48, 48) uint8.
-        labels: (N,) int64, 0 to classes - 1; classes above the largest label stay untrained. For
-            two heads (N, K) float32 targets, see `two_head_training.two_head_loss`.
+        labels: (N,) int64, 0 to classes - 1; classes above the largest label stay untrained.
         settings: one run of the training loop; the last epoch's weights are kept.
-        classes: K.
+        classes: number of logits.
         folder: where the checkpoint goes.
         title: of the progress bar, and the beginning of the checkpoint's name.
 
@@ -70,13 +61,16 @@ def train_from(
     """
     faces, targets = torch.from_numpy(images), torch.from_numpy(labels)
     checkpoint = folder / f"{run_name(title, encoder, settings, faces, targets)}.pt"
-    model = network_on(encoder, classes, settings)
-    objective = (
-        two_head_loss(settings)
-        if isinstance(settings, TwoHeadTraining)
-        else cross_entropy(settings)
+    model = classifier_on(encoder, classes, settings)
+    fitted = fit(
+        model,
+        faces,
+        targets,
+        settings,
+        cross_entropy(settings),
+        checkpoint=checkpoint,
+        title=title,
     )
-    fitted = fit(model, faces, targets, settings, objective, checkpoint=checkpoint, title=title)
     model.cpu().load_state_dict(fitted.weights)
     return model.eval(), fitted, checkpoint
 
@@ -92,28 +86,27 @@ def cross_validate(
     folder: Path,
     title: str,
 ) -> np.ndarray:
-    """Outputs for every image of the network that was trained without the image's fold.
+    """Logits for every image from the network that was trained without the image's fold.
 
     Args:
         encoder: where each fold's training starts.
         images: (N, 48, 48) uint8.
-        labels: (N,) int64, or for two heads (N, K) float32 targets.
+        labels: (N,) int64.
         fold: (N,) int64, the fold in which an image is tested.
         settings: the same for each fold.
-        classes: K.
+        classes: number of logits K.
         folder: where results of finished folds are kept.
         title: of the progress bars and files.
 
     Returns:
-        (N, K) float32 logits; for two heads (N, 2 K), see `two_heads.split_heads`.
+        (N, K) float32.
     """
-    width = 2 * classes if isinstance(settings, TwoHeadTraining) else classes
-    logits = np.zeros((len(images), width), dtype=np.float32)
+    logits = np.zeros((len(images), classes), dtype=np.float32)
     for number in np.unique(fold):
         test, name = fold == number, f"{title}-{number + 1}"
         arrays = images[~test], labels[~test], images[test]
         kept = folder / f"{run_name(name, encoder, settings, *arrays)}.npy"
-        result = _read_logits(kept, (int(test.sum()), width))
+        result = _read_logits(kept, (int(test.sum()), classes))
         if result is None:
             model, _, checkpoint = train_from(
                 encoder,

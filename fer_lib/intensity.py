@@ -96,11 +96,6 @@ def one_emotion(labels: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     return targets
 
 
-def from_outputs(outputs: np.ndarray) -> np.ndarray:
-    """Intensities (N, K) in (0, 1) out of what `two_heads.TwoHeads` gives, (N, 2 K)."""
-    return 1 / (1 + np.exp(-outputs[:, outputs.shape[1] // 2 :]))
-
-
 def valence_of_intensities(intensities: np.ndarray) -> np.ndarray:
     """Another valence than paper A's: the strength of happy less that of the negative four.
 

@@ -160,11 +160,11 @@ class CkPlus(Section):
 
 
 class Sequences(Section):
-    """Intensity from a frame's place in its CK+ sequence, cross-validated by subject."""
+    """Intensity from a frame's place in its CK+ sequence; see `intensity_probe.probe`."""
 
     folds: Annotated[int, Field(ge=2)]
     split_seed: int
-    training: TwoHeadTraining
+    decay: Annotated[float, Field(ge=0)]
 
 
 class Evaluation(Section):

@@ -1,7 +1,8 @@
 """Write the README's tables from the committed figures: `python scripts/readme_tables.py [--check]`
 
-A table stands between `<!-- table: STUDY -->` and `<!-- end -->`. With --check nothing is written,
-and the exit status is 1 if a table differs from its figures.
+A table stands between `<!-- table: STUDY PAPER -->` (such as "paper A": the study on real faces
+beside paper A) and `<!-- end -->`. With --check nothing is written, and the exit status is 1 if a
+table differs from its figures.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from fer_lib.report import markdown_table, reproduction_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table: (\w+) ([AB]) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def with_tables(text: str) -> str:
@@ -20,8 +21,8 @@ def with_tables(text: str) -> str:
 
     def table(match: re.Match) -> str:
         summary = README.parent / "reports" / match[2] / "summary.json"
-        rows = reproduction_table(json.loads(summary.read_text()))
-        return match[1] + markdown_table(rows) + "\n" + match[3]
+        rows = reproduction_table(json.loads(summary.read_text()), match[3])
+        return match[1] + markdown_table(rows) + "\n" + match[4]
 
     return BLOCK.sub(table, text)
 

@@ -1,4 +1,4 @@
-"""Check a finished study's record and print its table: `python scripts/show_report.py STUDY`
+"""Check a finished study's record and print its tables: `python scripts/show_report.py STUDY`
 
 Exit status 1, with a sentence, if a rendered notebook holds an error.
 """
@@ -26,20 +26,21 @@ def errors_in(notebook: Path) -> list[str]:
 
 
 def show(study: str) -> int:
-    """Print the reproduction table of `reports/<study>`; the exit status."""
+    """Print the reproduction tables of `reports/<study>`; the exit status."""
     reports = Path("reports") / study
     for notebook in sorted(reports.glob("notebooks/*.ipynb")):
         if found := errors_in(notebook):
             print(f"{notebook} holds an error ({found[0]}): run its stage again.", file=sys.stderr)
             return 1
-    table = Table(title=f"The {study} study beside paper A")
-    rows = reproduction_table(json.loads((reports / "summary.json").read_text()))
-    for column in rows.columns[:-1]:
-        table.add_column(column)
-    for row in rows.itertuples(index=False):
-        table.add_row(*row[:-1])
-    console = Console()
-    console.print(table)
+    console, figures = Console(), json.loads((reports / "summary.json").read_text())
+    for paper in "AB":
+        table = Table(title=f"The {study} study beside paper {paper}")
+        rows = reproduction_table(figures, paper)
+        for column in rows.columns[:-1]:
+            table.add_column(column)
+        for row in rows.itertuples(index=False):
+            table.add_row(*row[:-1])
+        console.print(table)
     console.print(
         f"Read on: {reports}/notebooks/80_report.ipynb; every figure: {reports}/summary.json"
     )

@@ -66,7 +66,7 @@ def test_finished_folds_cost_nothing_and_others_run_anew(encoder, task, tmp_path
 
 def test_the_encoder_is_a_start_and_stays_as_it_is(encoder, task, tmp_path):
     before = copy.deepcopy(encoder.state_dict())
-    model = crossvalidation.network_on(encoder, 7, SETTINGS)
+    model = crossvalidation.classifier_on(encoder, 7, SETTINGS)
     assert model.encoder is not encoder
     for name, tensor in model.encoder.state_dict().items():
         torch.testing.assert_close(tensor, before[name])
