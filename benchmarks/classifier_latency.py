@@ -10,7 +10,6 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch and ONNX Runtime read it
 
-import platform
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import numpy as np
 import onnxruntime
 import torch
 import torchvision
+from video_pipeline import processor
 
 from fer_lib.export import CALIBRATION_FACES, comparison_faces, export_onnx, quantise
 from fer_lib.inference import Recogniser
@@ -38,7 +38,7 @@ def main(name: str = "fer13-7") -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = candidates(name, Path(folder))
         times = take_turns(runs)
-    print(f"{_cpu()}; 1 thread, 1 face; ONNX Runtime {onnxruntime.__version__}, ", end="")
+    print(f"{processor()}; 1 thread, 1 face; ONNX Runtime {onnxruntime.__version__}, ", end="")
     print(f"PyTorch {torch.__version__}; {TURNS} turns")
     reference = np.array(times[REFERENCE])
     for title, seconds in times.items():
@@ -94,15 +94,6 @@ def take_turns(runs: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
             if turn >= WARM_UP:
                 times[title].append(time.perf_counter() - begin)
     return times
-
-
-def _cpu() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from fer_lib.faces import Box, crop_face, find_detector, to_grey
-from fer_lib.film import FilmWriter, History, annotate
+from fer_lib.film import AnnotatedFilm, FilmWriter, History, annotate
 from fer_lib.inference import Recogniser
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
 from fer_lib.sample_world import write_video
@@ -43,12 +43,12 @@ def main() -> None:
         _only_memory(chosen)
         return
     cv2.setNumThreads(chosen.threads)
-    print(f"{platform.machine()}, {chosen.threads} cores for OpenCV, {_processor()}")
+    print(f"{platform.machine()}, {chosen.threads} cores for OpenCV, {processor()}")
     print(f"model {chosen.model}, detector {chosen.detector}, faces in every {chosen.every} frames")
     recogniser = Recogniser.load(chosen.model, "cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        film = chosen.film or _film(folder / "face.mp4", chosen.frames)
+        film = chosen.film or drawn_film(folder / "face.mp4", chosen.frames)
         stages(film, recogniser, chosen, folder)
         whole(film, recogniser, chosen, folder)
         live(film, recogniser, chosen)
@@ -65,7 +65,7 @@ def stages(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folde
     print(f"\n{'stage':28}{'median ms':>10}{'p95 ms':>10}{'CPU ms':>10}   of one frame")
     source = read_frames(film)
     count = chosen.frames
-    _timed("decode", range(count), lambda _: frames.extend(_some(source, 1)))
+    _timed("decode", range(count), lambda _: frames.extend(some(source, 1)))
     source.close()  # type: ignore[attr-defined]
     found = _timed("detect", frames, lambda frame: detector(frame.rgb), chosen.every)
     boxes = [found[i - i % chosen.every] for i in range(len(frames))]
@@ -138,21 +138,15 @@ def whole(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder
 
 
 def _annotated(film: Path | Iterable[Frame], engine: Engine, out: Path) -> int:
-    history, writer = History(), FilmWriter(out, *SIZE)
-    with writer:
-
-        def on_frame(frame: Frame, seen: list[Seen]) -> None:
-            history.add(frame.time_s, seen)
-            writer.write(annotate(frame.rgb, seen, history), frame.time_s)
-
-        analyse(film, engine, on_frame=on_frame)
-    return writer.frames
+    with AnnotatedFilm(out, 0.0, 25.0) as writer:
+        table = analyse(film, engine, on_frame=writer.add)
+    return table.frame.nunique()
 
 
 def live(film: Path, recogniser: Recogniser, chosen: argparse.Namespace) -> None:
     """What one frame takes on the live path; the first ten do not count."""
     engine, times = _engine(recogniser, chosen), []
-    for frame in _some(read_frames(film), chosen.frames):
+    for frame in some(read_frames(film), chosen.frames):
         begin = time.perf_counter()
         engine.look(frame.rgb, frame.time_s)
         times.append(1000 * (time.perf_counter() - begin))
@@ -202,7 +196,7 @@ def _only_memory(chosen: argparse.Namespace) -> None:
 # ------------------------------------------------------------------------------------------ films
 
 
-def _film(path: Path, count: int) -> Path:
+def drawn_film(path: Path, count: int) -> Path:
     """The sample study's drawn face, at 640x360, so many frames at 25 a second."""
     write_video(path.parent, seed=7, seconds=4.0)
     some = [cv2.resize(f.rgb, SIZE) for f in read_frames(path.parent / "sample.mp4")]
@@ -212,11 +206,13 @@ def _film(path: Path, count: int) -> Path:
     return path
 
 
-def _some(frames: Iterator[Frame], count: int) -> list[Frame]:
+def some(frames: Iterator[Frame], count: int) -> list[Frame]:
+    """The first `count` frames."""
     return [frame for _, frame in zip(range(count), frames, strict=False)]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

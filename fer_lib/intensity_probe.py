@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_lib.augment import standardise
+from fer_lib.features import features
 from fer_lib.two_heads import TwoHeads
 
 STEPS = 60  # of L-BFGS, more than it needs
@@ -35,7 +35,10 @@ def probe(
         (N, K) float32 in (0, 1), averaged over each face and its mirror image.
     """
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    views = [features(model, torch.from_numpy(one)) for one in (images, mirrored)]
+    views = [
+        features(model.encoder, torch.from_numpy(one), title)
+        for one, title in ((images, "frames"), (mirrored, "their mirror images"))
+    ]
     answers = np.zeros(targets.shape, dtype=np.float32)
     wanted = torch.from_numpy(targets)
     for number in np.unique(fold):
@@ -46,13 +49,6 @@ def probe(
             said = [head(view[test]).sigmoid() for view in views]
         answers[test.numpy()] = torch.stack(said).mean(dim=0).numpy()
     return answers
-
-
-@torch.no_grad()
-def features(model: TwoHeads, images: Tensor, batch_size: int = 64) -> Tensor:
-    """What the encoder makes of faces (N, 48, 48) uint8: (N, feature width) float32."""
-    model.eval()
-    return torch.cat([model.encoder(standardise(part)) for part in images.split(batch_size)])
 
 
 def fit_head(head: nn.Module, known: Tensor, targets: Tensor, decay: float) -> nn.Module:
