@@ -295,7 +295,12 @@ def boxes(seen: Sequence["Seen"], width: int, height: int) -> str:
 def intensities(seen: Sequence["Seen"]) -> str:
     """Seven bars for each face of this frame; nothing where the model gives no intensities."""
     return "".join(
-        bars(f"Face {face.face_id}: {face.emotion}", FER_CLASSES, face.intensities, percent=False)
+        bars(
+            f"Face {face.face_id}: {face.emotion}; strength from 0 to 1",
+            FER_CLASSES,
+            face.intensities,
+            percent=False,
+        )
         for face in seen
         if face.intensities is not None
     )
