@@ -184,6 +184,25 @@ def test_webcam(tab, server):
 
 
 @browser_test
+def test_webcam_and_pictures_show_intensities(tab, shelf):
+    opened = tab(permissions=["camera"])
+    opened.get_by_label("Model").click()
+    opened.get_by_role("option", name=re.compile("^ferplus-7 .*intensities")).click()
+    opened.get_by_role("tab", name="Pictures").click()
+    opened.set_input_files("#picture-files input[type=file]", [shelf / "portrait.png"])
+    strengths = opened.locator("#pictures table", has_text="How strong each is").locator("td")
+    strengths.first.wait_for()
+    values = [float(text) for text in strengths.all_inner_texts() if text.strip()]
+    assert len(values) == 7 and min(values) >= 0 and max(values) <= 1
+    opened.get_by_role("tab", name="Webcam").click()
+    opened.get_by_text("Access Webcam").click()
+    opened.get_by_role("button", name="Start or stop the line").click()
+    bars = opened.locator("#live-line table.bars", has_text="Face 1")
+    bars.first.wait_for()
+    assert bars.first.locator("tr").count() == 7
+
+
+@browser_test
 def test_pictures_and_bad_input(tab, shelf):
     opened = tab()
     opened.set_input_files("#video-file input[type=file]", shelf / "text.mp4")
