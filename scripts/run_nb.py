@@ -14,10 +14,15 @@ import threading
 import time
 from pathlib import Path
 
-import nbformat
-import papermill
 import yaml
-from papermill.exceptions import PapermillException, PapermillExecutionError
+
+# Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
+# notebook has none to check, and jsonschema does without where this module cannot be imported.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+import nbformat  # noqa: E402
+import papermill  # noqa: E402
+from papermill.exceptions import PapermillException, PapermillExecutionError  # noqa: E402
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
