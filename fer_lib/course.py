@@ -28,7 +28,9 @@ from fer_lib.expect import Wrong
 from fer_lib.paths import project_root
 
 NOT_DONE = "not done yet"  # what a starter raises
+SETUP = "setup"
 SECONDS = 20.0  # for one task; the slowest solution takes about one
+IMPORT_SECONDS = 120.0  # at least for the imports, which are slow on a busy or cold machine
 ONLY_TAGGED = "(`fer check` runs only the cells of the answers: put helpers and imports in there)"
 
 Check = Callable[[Any], None]
@@ -111,10 +113,10 @@ def read(path: Path) -> Exercise:
     tagged = []
     for cell, text in cells:
         tags = cell.get("metadata", {}).get("tags", [])
-        if "setup" in tags:
-            tagged.append(("setup", text))
+        if SETUP in tags:
+            tagged.append((SETUP, text))
         elif "answer" in tags:
-            tagged.append((next(tag for tag in [*tags, "setup"] if tag != "answer"), text))
+            tagged.append((next(tag for tag in [*tags, SETUP] if tag != "answer"), text))
     return Exercise(path, number, title.lstrip("# "), tagged)
 
 
@@ -207,12 +209,14 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
         process.start()
         theirs.close()
         try:
-            ours.recv()  # the imports are done: they are ours, and may take their time
-            if not ours.poll(seconds):
-                said = f"the cells themselves did not end within {seconds:g} s: is there a loop?"
-                yield from (Result(task, Status.wrong, said) for task in todo)
-                return
-            ours.recv()
+            for part, limit in (("set-up", max(seconds, IMPORT_SECONDS)), ("answers", seconds)):
+                if not ours.poll(limit):
+                    said = (
+                        f"the cells of the {part} did not end within {limit:g} s: is there a loop?"
+                    )
+                    yield from (Result(task, Status.wrong, said) for task in todo)
+                    return
+                ours.recv()
             while todo:
                 if not ours.poll(seconds):
                     said = f"did not end within {seconds:g} s: is there an endless loop?"
@@ -229,30 +233,31 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
 
 
 def _work(exercise: Exercise, todo: list[str], report: Connection) -> None:
-    """Run the cells, then the checks; send a word when ready, and each result."""
+    """Run the set-up, the answers, then the checks; send a word after both, and each result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     checks = load_checks(exercise.number)
-    report.send("imported")
+    namespace: dict[str, Any] = {"__name__": "exercise"}
     with redirect_stdout(io.StringIO()):
-        namespace, broken = run_cells(exercise.cells)
-        report.send("ready")
+        broken = run_cells([cell for cell in exercise.cells if cell[0] == SETUP], namespace)
+        report.send("set up")
+        broken |= run_cells([cell for cell in exercise.cells if cell[0] != SETUP], namespace)
+        report.send("answers are there")
         for task in todo:
             if task in broken:
                 report.send(Result(task, Status.wrong, broken[task]))
             elif task not in namespace:
-                said = broken.get("setup") or f"the cell defines no function `{task}`."
+                said = broken.get(SETUP) or f"the cell defines no function `{task}`."
                 report.send(Result(task, Status.wrong, said))
             else:
                 report.send(judge(task, checks[task], namespace[task]))
 
 
-def run_cells(cells: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Run cells in one namespace.
+def run_cells(cells: list[tuple[str, str]], namespace: dict[str, Any]) -> dict[str, str]:
+    """Run cells, which put what they define into `namespace`.
 
     Returns:
-        The namespace; by cell, what was wrong with those that do not run.
+        By cell, what was wrong with those that do not run.
     """
-    namespace: dict[str, Any] = {"__name__": "exercise"}
     broken: dict[str, str] = {}
     for name, source in cells:
         file = f"<cell {name}>"
@@ -265,7 +270,7 @@ def run_cells(cells: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, s
         except BaseException as error:
             code = compile("", file, "exec")
             broken[name] = crash(error, type("Cell", (), {"__code__": code}))
-    return namespace, broken
+    return broken
 
 
 # ---------------------------------------------------------------------------------- the command

@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fer_lib.course import NOT_DONE
 
 COURSE = Path(__file__).resolve().parents[1] / "course"
-SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?# END SOLUTION$", re.DOTALL | re.MULTILINE)
+SOLUTION = re.compile(r"^\n?( *)# BEGIN SOLUTION\n.*?# END SOLUTION$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.MULTILINE)
 BLOCK = re.compile(r"(<!-- exercises -->\n).*?(<!-- end -->)", re.DOTALL)
 HOW = """Where a cell says `raise NotImplementedError`, write your answer in its place and run the

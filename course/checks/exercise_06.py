@@ -61,7 +61,7 @@ def check_best_possible(answer):
 
 
 def check_worth_of_alarm(answer):
-    for sensitivity, specificity, rate in ((0.9, 0.9, 0.01), (0.8, 0.99, 0.3), (0.5, 0.7, 0.05)):
+    for sensitivity, specificity, rate in ((0.9, 0.95, 0.01), (0.8, 0.99, 0.3), (0.5, 0.7, 0.05)):
         people = 1_000_000
         concerned = people * rate
         right, wrong = sensitivity * concerned, (1 - specificity) * (people - concerned)

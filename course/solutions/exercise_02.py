@@ -21,7 +21,7 @@ check = checker(2)
 # Slide the kernel over the picture. At each place where it lies wholly inside, multiply what lies
 # over one another and add up:
 #
-# $$y_{ij} = \sum_{u, v} k_{uv} \, x_{i+u, j+v}.$$
+# $$y_{ij} = \sum_{u, v} k_{uv} x_{i+u, j+v}.$$
 #
 # Two loops will do. (In mathematics a convolution turns the kernel over first; in networks nobody
 # does.)
@@ -171,8 +171,8 @@ check(multi_scale)
 # CBAM asks of each channel how much it matters. The mean $a$ and the maximum $m$ of each channel
 # over all places go through the same two layers:
 #
-# $$w = \sigma\big(W_2\,\mathrm{ReLU}(W_1 a + b_1) + b_2
-# + W_2\,\mathrm{ReLU}(W_1 m + b_1) + b_2\big).$$
+# $$w = \sigma\big(W_2 \mathrm{ReLU}(W_1 a + b_1) + b_2
+# + W_2 \mathrm{ReLU}(W_1 m + b_1) + b_2\big).$$
 #
 # Each channel of $x$ is then multiplied by its weight. $\sigma$ is `torch.sigmoid`.
 
