@@ -200,7 +200,7 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
     The code runs in a process of its own. One that does not end is ended, and a new process takes
     the tasks that are left.
     """
-    todo = list(load_checks(exercise.number))
+    todo, ready = list(load_checks(exercise.number)), False
     while todo:
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(
@@ -217,6 +217,7 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
                     yield from (Result(task, Status.wrong, said) for task in todo)
                     return
                 ours.recv()
+            ready = True
             while todo:
                 if not ours.poll(seconds):
                     said = f"did not end within {seconds:g} s: is there an endless loop?"
@@ -225,7 +226,11 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
                 yield ours.recv()
                 todo.pop(0)
         except EOFError:
-            yield Result(todo.pop(0), Status.wrong, "Python itself came to an end here.")
+            said = "Python itself came to an end here."
+            yield Result(todo.pop(0), Status.wrong, said)
+            if not ready:
+                yield from (Result(task, Status.wrong, said) for task in todo)
+                return
         finally:
             process.kill()
             process.join()

@@ -14,6 +14,9 @@ from fer_lib.errors import UserError
 from fer_lib.paths import build_folder
 
 
+AS_BOOL = "Make it an array of type bool, which can pick entries of another."
+
+
 class Wrong(Exception):
     """An answer is not right; its text is what the student reads."""
 
@@ -42,7 +45,7 @@ def same(
     """
     numbers, wanted = array(found, what), array(expected, what)
     if wanted.dtype == bool and numbers.dtype != bool:
-        raise Wrong(_sentence(f"{what}: expected True and False, found {numbers.dtype}", hint))
+        raise Wrong(_sentence(f"{what}: expected True and False, found {numbers.dtype}", AS_BOOL))
     if numbers.shape != wanted.shape:
         raise Wrong(_sentence(f"{what}: expected {_form(wanted)}, found {_form(numbers)}", hint))
     if _close(numbers, wanted, tolerance):

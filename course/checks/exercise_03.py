@@ -130,14 +130,16 @@ def check_supervised_contrastive_loss(answer):
         what="the loss beside fer_lib.losses.supcon_loss at the default temperature",
     )  # fmt: skip
 
-    ours, theirs = points.clone().requires_grad_(True), points.clone().requires_grad_(True)
-    loss = answer(ours, given, 0.2)
+    # Through the lengths, so that it does not matter whether the answer brings them to 1 once more.
+    raw = points * torch.linspace(0.5, 2, len(points))[:, None]
+    ours, theirs = raw.clone().requires_grad_(True), raw.clone().requires_grad_(True)
+    loss = answer(F.normalize(ours, dim=1), given, 0.2)
     holds(
         isinstance(loss, torch.Tensor) and loss.requires_grad,
         "no gradient flows through your loss: float(), .item() and .detach() cut it off.",
     )
     loss.backward()
-    supcon_loss(theirs[:, None], given, 0.2).backward()
+    supcon_loss(F.normalize(theirs, dim=1)[:, None], given, 0.2).backward()
     same(ours.grad, theirs.grad, "the gradient of the loss", tolerance=1e-4)
 
 
