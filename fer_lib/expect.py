@@ -13,7 +13,6 @@ import numpy as np
 from fer_lib.errors import UserError
 from fer_lib.paths import build_folder
 
-
 AS_BOOL = "Make it an array of type bool, which can pick entries of another."
 
 

@@ -18,8 +18,8 @@ check = checker(3)
 # %% [markdown]
 # ## 3.1 How alike are two embeddings? (easy)
 #
-# The similarity of two vectors is the cosine of the angle between them. Compute it for all pairs of
-# rows: bring each row to length 1, then one matrix product is enough. (`keepdim=True` keeps the
+# The similarity of two vectors is the cosine of the angle between them. Compute it for all pairs
+# of rows: bring each row to length 1, then one matrix product is enough. (`keepdim=True` keeps the
 # lengths as a column, by which each row can be divided.)
 
 
@@ -151,8 +151,8 @@ check(supervised_contrastive_loss)
 #
 # No network yet: the embeddings themselves are what is learned. Start from points on the circle
 # and go down the gradient of `supcon_loss` of the study, which wants $(B, V, D)$: here one view of
-# each, so `points[:, None]`. After each step bring the points back to length 1. Steps are no part of
-# what is differentiated: take them within `with torch.no_grad():`, or use `torch.optim.SGD`.
+# each, so `points[:, None]`. After each step bring the points back to length 1. Steps are no part
+# of what is differentiated: take them within `with torch.no_grad():`, or use `torch.optim.SGD`.
 #
 # Three classes on a circle should end up as three heaps, 120° apart. Why can they not get further
 # from one another?
