@@ -90,10 +90,11 @@ def as_solution(code: str) -> str:
 
 def page(source: Path) -> str:
     """The unit's page with its exercises written anew."""
-    parts = []
+    link = f"[`exercises/{source.stem}.ipynb`](exercises/{source.stem}.ipynb)"
+    parts = [f"Open {link}; check with `uv run fer check {source.stem.replace('_', '-')}`."]
     for kind, text in cells(source)[1:]:
-        if kind.startswith("[markdown]"):
-            parts.append(f"#{text}" if text.startswith("## ") else text)
+        if text.startswith("## "):  # other prose speaks of cells that are not shown here
+            parts.append(f"#{text}")
         elif kind.startswith("answer: "):
             parts.append(
                 "<details>\n<summary>Solution</summary>\n\n"
