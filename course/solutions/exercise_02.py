@@ -171,8 +171,8 @@ check(multi_scale)
 # CBAM asks of each channel how much it matters. The mean $a$ and the maximum $m$ of each channel
 # over all places go through the same two layers:
 #
-# $$w = \sigma\big(W_2 \mathrm{ReLU}(W_1 a + b_1) + b_2
-# + W_2 \mathrm{ReLU}(W_1 m + b_1) + b_2\big).$$
+# $$w = \sigma\big(W_2 \mathrm{ReLU}(W_1 a + b_1) + b_2 +
+# W_2 \mathrm{ReLU}(W_1 m + b_1) + b_2\big).$$
 #
 # Each channel of $x$ is then multiplied by its weight. $\sigma$ is `torch.sigmoid`.
 
