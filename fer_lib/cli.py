@@ -589,6 +589,36 @@ def check_raw_data(raw: Path, root: Path) -> None:
         )
 
 
+# --------------------------------------------------------------------------------------- course
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE", help="exercise-03, or 3; all; a notebook.")
+    ],
+    limit: Annotated[
+        float, typer.Option(min=0.1, metavar="S", help="Seconds that one task may take.")
+    ] = 20,
+) -> None:
+    """Check your answers to the exercises of the course.
+
+    Reads the saved notebooks of course/exercises and runs the cells you answered, nothing else.
+    Exit status: 0 every task is right, 1 some are not.
+
+    ```text
+    fer check exercise-03
+    fer check 1 2 3
+    fer check all
+    fer check handed-in/*.ipynb
+    ```
+    """
+    from fer_lib import course
+
+    if not course.command(names, limit, typer.echo):
+        raise typer.Exit(1)
+
+
 # ----------------------------------------------------------------------------------------- info
 
 
