@@ -11,7 +11,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
 def test_same_packages_same_bounds():
-    wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
+    wanted = sum(PROJECT["dependency-groups"].values(), PROJECT["project"]["dependencies"])
     (pip,) = (part["pip"] for part in CONDA["dependencies"] if isinstance(part, dict))
     assert sorted(p for p in pip if not p.startswith("-e")) == sorted(wanted)
     assert "-e ." in pip

@@ -1,0 +1,207 @@
+"""Where the files of the repository stand on the site, and links between them.
+
+The pages are ordinary Markdown of the repository: a link that works there works on the site.
+Mentions become links too: of a notebook (`40_evaluate_fer13`, notebook 40), of a published figure
+(`fer13_7.private.accuracy`), of a work ("Khosla et al. (2020)").
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from fer_lib.errors import UserError
+from fer_lib.report import in_words
+
+FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(<?([^()\s>]+)>?\)")
+CODE_LINK = re.compile(r"\[[^\]]*\]\([^)]*\)|\{[\w:]+\}`[^`]+`|(?P<code>`+[^`]+`+)")
+NOTEBOOK = re.compile(r"`?(?:(?P<folder>[\w./]*)/)?(?P<name>\d\d_\w+(?:-[\w-]+)?)(?:\.ipynb)?`?")
+BARE = re.compile(r"(?<![\w/`\[.-])(?P<name>\d\d_[a-z]\w*(?:-[\w-]+)?)(?![\w/`.]|-\w)")
+NUMBER = re.compile(r"\b(?P<word>[Nn]otebook )(?P<number>\d\d)\b")
+MEASURED = re.compile(r"\{measured\}`(?P<study>\w+) (?P<key>[^`\s]+)`")
+DIRECTIVE_IMAGE = re.compile(r"^\{(?:figure|image)\} +(\S+)")
+
+
+@dataclass
+class Atlas:
+    """What is where.
+
+    Attributes:
+        root: of the repository.
+        pages: by file of the repository ("data/README.md"): its page, without ending ("data").
+        figures: by study: what its summary.json holds.
+        works: by what a text says, "Khosla et al." and year: the key in references.bib.
+        images: files of the repository that pages show, filled while pages are made.
+    """
+
+    root: Path
+    pages: dict[str, str]
+    figures: Mapping[str, Mapping[str, dict]]
+    works: Mapping[tuple[str, str], str]
+    images: set[str] = field(default_factory=set)
+
+    def notebook(self, name: str, study: str) -> str | None:
+        """The page of a notebook, by its name or the two digits it begins with.
+
+        A stage that ran once a task has several pages; its bare name means the first of them.
+        What one study lacks is looked for in the other.
+        """
+        for folder in dict.fromkeys((study, *self.figures)):
+            stems = [p.split("/")[1] for p in self.pages.values() if p.startswith(f"{folder}/")]
+            for stem in sorted(stems):
+                if stem == name or stem.startswith((f"{name}-", f"{name}_")):
+                    return f"{folder}/{stem}"
+        return None
+
+
+def anchor(study: str, key: str) -> str:
+    """The id of a figure's row on the page of all figures."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{study}-{key}".lower())
+
+
+def to_page(page: str, target: str, hash_: str = "") -> str:
+    """A Markdown link's address from one page to another; both without ending."""
+    start = PurePosixPath(page).parent
+    return f"{os.path.relpath(target, start)}.md{hash_}"
+
+
+def with_links(text: str, atlas: Atlas, file: str, page: str) -> str:
+    """A Markdown text of the repository as it goes to the site.
+
+    Args:
+        text: Markdown; what stands in code blocks is left alone.
+        atlas: of the site.
+        file: where the text comes from, relative to the root.
+        page: where it goes to.
+
+    Raises:
+        UserError: for a link to a file, or a mention of a figure, that does not exist.
+    """
+    done: list[str] = []
+    prose: list[str] = []  # lines since the last code block
+    closing = ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        place, fence = f"{file}, line {number}", FENCE.match(line)
+        if closing:
+            if fence and fence[2].startswith(closing) and not fence[3].strip():
+                closing = ""
+            done.append(line)
+        elif fence:
+            closing = fence[2]
+            if shown := DIRECTIVE_IMAGE.match(fence[3]):
+                line = line.replace(shown[1], _image(shown[1], atlas, file, place))
+            done += [*_cited(prose, atlas.works), line]
+            prose = []
+        else:
+            prose.append(_line(line, atlas, file, page, place))
+    return "\n".join([*done, *_cited(prose, atlas.works)])
+
+
+def _line(line: str, atlas: Atlas, file: str, page: str, place: str) -> str:
+    line = LINK.sub(lambda m: _link(m, atlas, file, page, place), line)
+    line = MEASURED.sub(lambda m: _measured(m, atlas, page, place), line)
+    study = page.split("/")[0] if page.split("/")[0] in atlas.figures else next(iter(atlas.figures))
+    pieces, end = [], 0
+    for match in CODE_LINK.finditer(line):
+        pieces.append(_plain(line[end : match.start()], atlas, page, study))
+        pieces.append(_code(match[0], atlas, page, study) if match["code"] else match[0])
+        end = match.end()
+    return "".join([*pieces, _plain(line[end:], atlas, page, study)])
+
+
+def _plain(text: str, atlas: Atlas, page: str, study: str) -> str:
+    """Notebooks that prose names without backticks."""
+
+    def linked(shown: str, name: str) -> str:
+        target = atlas.notebook(name, study)
+        return shown if target in (None, page) else f"[{shown}]({to_page(page, target or '')})"
+
+    text = NUMBER.sub(lambda m: linked(m[0], m["number"]), text)
+    return BARE.sub(lambda m: linked(m[0], m["name"]), text) if "](" not in text else text
+
+
+def _code(code: str, atlas: Atlas, page: str, study: str) -> str:
+    """A code span, as a link if it names a notebook or a figure."""
+    name = code.strip("`")
+    if name in atlas.figures[study]:
+        return f"[{code}]({to_page(page, 'figures', '#' + anchor(study, name))})"
+    if match := NOTEBOOK.fullmatch(code):
+        parts = (match["folder"] or "").split("/")
+        named = next((part for part in parts if part in atlas.figures), study)
+        target = atlas.notebook(match["name"], named)
+        if target not in (None, page):
+            return f"[{code}]({to_page(page, target or '')})"
+    return code
+
+
+def _measured(match: re.Match, atlas: Atlas, page: str, place: str) -> str:
+    entry = atlas.figures.get(match["study"], {}).get(match["key"])
+    if entry is None:
+        raise UserError(
+            f"{place}: reports/{match['study']}/summary.json has no figure {match['key']}; "
+            "correct its name."
+        )
+    hash_ = "#" + anchor(match["study"], match["key"])
+    return f"[{in_words(entry)}]({to_page(page, 'figures', hash_)})"
+
+
+def _link(match: re.Match, atlas: Atlas, file: str, page: str, place: str) -> str:
+    image, text, target = match.groups()
+    path, _, hash_ = target.partition("#")
+    if not path or re.match(r"[a-z]+:", target):
+        return match[0]
+    if image:
+        return f"![{text}]({_image(path, atlas, file, place)})"
+    found = _inside(path, atlas, file, place)
+    known = atlas.pages.get(found) or atlas.pages.get(f"{found}/README.md")
+    if known:
+        return f"[{text}]({to_page(page, known, '#' + hash_ if hash_ else '')})"
+    # A file that has no page: its name is all that can be told.
+    return text if found in text else f"{text} (`{found}`)"
+
+
+def _image(path: str, atlas: Atlas, file: str, place: str) -> str:
+    if path.startswith("/"):  # made for the site already
+        return path
+    if re.match(r"[a-z]+:", path):
+        raise UserError(f"{place}: {path} lies outside the repository; the site shows no such image.")
+    found = _inside(path, atlas, file, place)
+    atlas.images.add(found)
+    return f"/{found}"
+
+
+def _inside(path: str, atlas: Atlas, file: str, place: str) -> str:
+    """The file that a link means, relative to the root."""
+    found = os.path.normpath(os.path.join(os.path.dirname(file), path))
+    if found.startswith("..") or not (atlas.root / found).exists():
+        raise UserError(f"{place}: the link leads to {found}, which does not exist; correct it.")
+    return PurePosixPath(found).as_posix()
+
+
+def _cited(lines: list[str], works: Mapping[tuple[str, str], str]) -> list[str]:
+    """Works named in prose as citations; a name may be broken over two lines."""
+
+    def cited(role: str) -> Callable[[re.Match], str]:
+        def replace(match: re.Match) -> str:
+            key = works.get((" ".join(match[1].split()), match[2]))
+            return f"{{cite:{role}}}`{key}`" if key else match[0]
+
+        return replace
+
+    name = r"([A-Z]\w+\s(?:et\sal\.|and\s[A-Z]\w+))"
+    text = re.sub(rf"\({name},?\s(\d{{4}})\)", cited("p"), "\n".join(lines))
+    return re.sub(rf"\b{name}\s\((\d{{4}})\)", cited("t"), text).split("\n") if lines else []
+
+
+def works_of(bibliography: Path) -> dict[tuple[str, str], str]:
+    """The works of a .bib file by what a text calls them: ("Khosla et al.", "2020")."""
+    from pybtex.database import parse_file
+
+    found = {}
+    for key, entry in parse_file(str(bibliography)).entries.items():
+        names = [" ".join(person.last_names) for person in entry.persons["author"]]
+        people = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        found[people, entry.fields["year"]] = key
+    return found
