@@ -23,10 +23,12 @@ suppress_warnings = ["toc.multiple_toc_parents"]
 
 # Furo loads nothing from outside, follows the reader's dark mode and fits a phone.
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_show_sourcelink = False
+html_show_search_summary = False  # it would be fetched, which browsers refuse from disk
 html_copy_source = False
 html_show_copyright = False
 html_theme_options = {

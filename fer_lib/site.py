@@ -12,6 +12,7 @@ import yaml
 
 from fer_lib import site_tables
 from fer_lib.errors import UserError
+from fer_lib.labels import TASKS
 from fer_lib.progress import progress_bar
 from fer_lib.site_links import Atlas, with_links, works_of
 from fer_lib.site_notebook import page_of
@@ -22,7 +23,7 @@ STUDIES = {  # in the order of the site; where a mention fits both, the first is
 }
 # Pages of docs/ and others by the part of the contents they stand in; what is not named here comes
 # last, so that a new page is never lost.
-START = ("run",)
+START = ("Run it <run>",)
 REFERENCE = (
     "figures", "glossary", "bibliography", "data", "data_fer2013", "data_ferplus", "data_ckplus",
     "data_sample", "model_card", "library", "contributing", "citing",
@@ -42,7 +43,8 @@ def chart(root: Path) -> Atlas:
         if not summary.is_file():
             raise UserError(f"{summary} is missing: `fer study {study}` makes it.")
         figures[study] = json.loads(summary.read_text(encoding="utf-8"))
-        for notebook in sorted((root / "reports" / study / "notebooks").glob("*.ipynb")):
+        rendered = (root / "reports" / study / "notebooks").glob("*.ipynb")
+        for notebook in sorted(rendered, key=lambda path: _order(path.stem)):
             page = f"{study}/{notebook.stem}"
             pages[f"reports/{study}/notebooks/{notebook.name}"] = page
             pages.setdefault(f"notebooks/{notebook.stem.split('-')[0]}.ipynb", page)
@@ -54,6 +56,12 @@ def chart(root: Path) -> Atlas:
     pages["CITATION.cff"], pages["fer_lib"] = "citing", "library"
     pages["reports/paper/summary.json"] = pages["reports/sample/summary.json"] = "figures"
     return Atlas(root, pages, figures, works_of(root / "docs" / "references.bib"))
+
+
+def _order(stem: str) -> tuple[str, int, str]:
+    """By number; of one notebook that ran for several tasks, in the order of the tasks."""
+    name, _, task = stem.partition("-")
+    return name, list(TASKS).index(task) if task in TASKS else 0, task
 
 
 def gather(root: Path, sources: Path) -> Atlas:
@@ -106,11 +114,11 @@ def contents(atlas: Atlas) -> str:
     course.sort(key=lambda page: page != "course/index")
     parts = {"Start": list(START), "The course": course}
     for study, title in STUDIES.items():
-        pages = sorted(page for page in every if page.startswith(f"{study}/"))
+        pages = [page for page in every if page.startswith(f"{study}/")]
         parts[title] = [f"{site_tables.title_of(atlas, page)} <{page}>" for page in pages]
     parts["Reference"] = [page for page in REFERENCE if page in every]
     parts["More"] = [
-        page for page in every if "/" not in page and page not in (*START, *REFERENCE, "index")
+        page for page in every if "/" not in page and page not in ("index", "run", *REFERENCE)
     ]
     blocks = [
         "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```"])
@@ -134,10 +142,10 @@ def build(root: Path, work: Path) -> tuple[Path, list[str]]:
 
     sources, html = work / "sources", work / "html"
     gather(root, sources)
-    pages = len(list(sources.rglob("*.md")))  # each is read and written; index and search come along
-    warnings = StringIO()
-    conf = root / "docs"
-    with patch_docutils(conf), docutils_namespace(), progress_bar(2 * pages + 2, "site", "page") as bar:
+    # Each page is read and written; the index of terms and the search come along.
+    steps = 2 * len(list(sources.rglob("*.md"))) + 2
+    warnings, conf = StringIO(), root / "docs"
+    with patch_docutils(conf), docutils_namespace(), progress_bar(steps, "site", "step") as bar:
         app = Sphinx(
             sources, conf, html, work / "doctrees", "html",
             status=None, warning=warnings, freshenv=True,

@@ -18,8 +18,10 @@ FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(<?([^()\s>]+)>?\)")
 CODE_LINK = re.compile(r"\[[^\]]*\]\([^)]*\)|\{[\w:]+\}`[^`]+`|(?P<code>`+[^`]+`+)")
 NOTEBOOK = re.compile(r"`?(?:(?P<folder>[\w./]*)/)?(?P<name>\d\d_\w+(?:-[\w-]+)?)(?:\.ipynb)?`?")
-BARE = re.compile(r"(?<![\w/`\[.-])(?P<name>\d\d_[a-z]\w*(?:-[\w-]+)?)(?![\w/`.]|-\w)")
-NUMBER = re.compile(r"\b(?P<word>[Nn]otebook )(?P<number>\d\d)\b")
+BARE = re.compile(
+    r"\b[Nn]otebook (?P<number>\d\d)\b"
+    r"|(?<![\w/`\[.-])(?P<name>\d\d_[a-z]\w*(?:-[\w-]+)?)(?![\w/`]|[.-]\w)"
+)
 MEASURED = re.compile(r"\{measured\}`(?P<study>\w+) (?P<key>[^`\s]+)`")
 DIRECTIVE_IMAGE = re.compile(r"^\{(?:figure|image)\} +(\S+)")
 
@@ -50,7 +52,7 @@ class Atlas:
         """
         for folder in dict.fromkeys((study, *self.figures)):
             stems = [p.split("/")[1] for p in self.pages.values() if p.startswith(f"{folder}/")]
-            for stem in sorted(stems):
+            for stem in stems:
                 if stem == name or stem.startswith((f"{name}-", f"{name}_")):
                     return f"{folder}/{stem}"
         return None
@@ -114,12 +116,13 @@ def _line(line: str, atlas: Atlas, file: str, page: str, place: str) -> str:
 def _plain(text: str, atlas: Atlas, page: str, study: str) -> str:
     """Notebooks that prose names without backticks."""
 
-    def linked(shown: str, name: str) -> str:
-        target = atlas.notebook(name, study)
-        return shown if target in (None, page) else f"[{shown}]({to_page(page, target or '')})"
+    def linked(match: re.Match) -> str:
+        target = atlas.notebook(match["name"] or match["number"], study)
+        if target is None or target == page:
+            return match[0]
+        return f"[{match[0]}]({to_page(page, target)})"
 
-    text = NUMBER.sub(lambda m: linked(m[0], m["number"]), text)
-    return BARE.sub(lambda m: linked(m[0], m["name"]), text) if "](" not in text else text
+    return BARE.sub(linked, text)
 
 
 def _code(code: str, atlas: Atlas, page: str, study: str) -> str:
@@ -131,8 +134,8 @@ def _code(code: str, atlas: Atlas, page: str, study: str) -> str:
         parts = (match["folder"] or "").split("/")
         named = next((part for part in parts if part in atlas.figures), study)
         target = atlas.notebook(match["name"], named)
-        if target not in (None, page):
-            return f"[{code}]({to_page(page, target or '')})"
+        if target is not None and target != page:
+            return f"[{code}]({to_page(page, target)})"
     return code
 
 
@@ -150,10 +153,10 @@ def _measured(match: re.Match, atlas: Atlas, page: str, place: str) -> str:
 def _link(match: re.Match, atlas: Atlas, file: str, page: str, place: str) -> str:
     image, text, target = match.groups()
     path, _, hash_ = target.partition("#")
-    if not path or re.match(r"[a-z]+:", target):
-        return match[0]
     if image:
         return f"![{text}]({_image(path, atlas, file, place)})"
+    if not path or re.match(r"[a-z]+:", target):
+        return match[0]
     found = _inside(path, atlas, file, place)
     known = atlas.pages.get(found) or atlas.pages.get(f"{found}/README.md")
     if known:
@@ -166,7 +169,9 @@ def _image(path: str, atlas: Atlas, file: str, place: str) -> str:
     if path.startswith("/"):  # made for the site already
         return path
     if re.match(r"[a-z]+:", path):
-        raise UserError(f"{place}: {path} lies outside the repository; the site shows no such image.")
+        raise UserError(
+            f"{place}: {path} lies outside the repository; the site shows no such image."
+        )
     found = _inside(path, atlas, file, place)
     atlas.images.add(found)
     return f"/{found}"

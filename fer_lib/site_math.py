@@ -37,6 +37,9 @@ def mathml(latex: str, block: bool = False) -> str:
     text = latex.strip()
     for pattern, instead in BEFORE:
         text = pattern.sub(instead, text)
+    bare = re.sub(r"\\[{}]", "", text)
+    if bare.count("{") != bare.count("}"):
+        raise ValueError("its braces do not match")
     try:
         found = convert(text, display="block" if block else "inline").replace(TILDE, SIMILAR)
         ElementTree.fromstring(found)

@@ -1,4 +1,4 @@
-"""A rendered notebook as one Markdown page: prose, code, tables, and figures with their captions."""
+"""A rendered notebook as one Markdown page: prose, code, tables, figures with their captions."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
-# The first paragraph, if it is in italics as a whole: how `plots.show` and the notebooks set captions.
+# A first paragraph that is in italics as a whole: so `plots.show` and the notebooks set captions.
 CAPTION = re.compile(r"\A\s*\*(?!\*)((?:[^*]|\*\*[^*]+\*\*|\n(?!\n))+?)\*\s*(?:\n\s*\n|\Z)")
 WIDE = 700  # pixels; a wider figure may be scrolled on a phone
 

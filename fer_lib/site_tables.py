@@ -50,7 +50,7 @@ def with_head(text: str, atlas: Atlas, page: str) -> str:
 
 def with_generated(text: str, atlas: Atlas) -> str:
     """A page's marks `<!-- generated: KIND STUDY -->` with what they stand for."""
-    kinds = {"headline": headline, "notebooks": notebooks, "weights": weights}
+    kinds = {"course": course, "headline": headline, "notebooks": notebooks, "weights": weights}
     return GENERATED.sub(lambda m: kinds[m[1]](atlas, m[2]), text)
 
 
@@ -69,10 +69,16 @@ def headline(atlas: Atlas, study: str) -> str:
 
 def notebooks(atlas: Atlas, study: str) -> str:
     """A study's notebooks in reading order, with the question of each."""
-    pages = sorted(page for page in set(atlas.pages.values()) if page.startswith(f"{study}/"))
+    pages = [page for page in dict.fromkeys(atlas.pages.values()) if page.startswith(f"{study}/")]
     return "\n".join(
         f"- [{title_of(atlas, page)}]({page}.md): {question_of(atlas, page)}" for page in pages
     )
+
+
+def course(atlas: Atlas, _: str) -> str:
+    """Where the course is, if there is one."""
+    there = "course/index" in atlas.pages.values()
+    return "The [course](course/index.md) goes from unit to unit, with exercises." if there else ""
 
 
 def weights(atlas: Atlas, study: str) -> str:
@@ -106,16 +112,16 @@ def figures_page(atlas: Atlas, studies: Mapping[str, str]) -> str:
     ]
     for study, title in studies.items():
         rows = [
-            "| key | value | images | split | protocol | seeds | notebook |",
-            "|---|---|---|---|---|---|---|",
+            "| key | value | notebook | images | split; protocol | seeds |",
+            "|---|---|---|---|---|---|",
         ]
         for key, entry in atlas.figures[study].items():
             unit = "" if entry["unit"] == "percent" else f" {entry['unit']}".rstrip()
             seeds = ", ".join(map(str, entry["seeds"])) or "none"
             rows.append(
-                f"| [`{key}`]{{#{anchor(study, key)}}} | {in_words(entry)}{unit} | {entry['n']:,} "
-                f"| {entry['split']} | {entry['protocol']} | {seeds} "
-                f"| {_stage(atlas, study, entry, 'figures')} |"
+                f"| [`{key}`]{{#{anchor(study, key)}}} | {in_words(entry)}{unit} "
+                f"| {_stage(atlas, study, entry, 'figures')} | {entry['n']:,} "
+                f"| {entry['split']}; {entry['protocol']} | {seeds} |"
             )
         parts += [f"## {title}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
