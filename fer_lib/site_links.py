@@ -15,14 +15,20 @@ from fer_lib.errors import UserError
 from fer_lib.report import in_words
 
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(<?([^()\s>]+)>?\)")
-CODE_LINK = re.compile(r"\[[^\]]*\]\([^)]*\)|\{[\w:]+\}`[^`]+`|(?P<code>`+[^`]+`+)")
+# What a text is made of beside plain words, in the order in which it is looked for.
+TOKEN = re.compile(
+    r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`))"
+    r"|\{measured\}`(?P<study>\w+) (?P<key>[^`\s]+)`"
+    r"|(?P<role>\{[\w:]+\}`[^`]+`)"
+    r"|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$)"
+    r"|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\(<?(?P<target>[^()\s>]+)>?\)",
+    re.DOTALL,
+)
 NOTEBOOK = re.compile(r"`?(?:(?P<folder>[\w./]*)/)?(?P<name>\d\d_\w+(?:-[\w-]+)?)(?:\.ipynb)?`?")
 BARE = re.compile(
     r"\b[Nn]otebook (?P<number>\d\d)\b"
     r"|(?<![\w/`\[.-])(?P<name>\d\d_[a-z]\w*(?:-[\w-]+)?)(?![\w/`]|[.-]\w)"
 )
-MEASURED = re.compile(r"\{measured\}`(?P<study>\w+) (?P<key>[^`\s]+)`")
 DIRECTIVE_IMAGE = re.compile(r"^\{(?:figure|image)\} +(\S+)")
 
 
@@ -83,9 +89,9 @@ def with_links(text: str, atlas: Atlas, file: str, page: str) -> str:
     """
     done: list[str] = []
     prose: list[str] = []  # lines since the last code block
-    closing = ""
-    for number, line in enumerate(text.split("\n"), start=1):
-        place, fence = f"{file}, line {number}", FENCE.match(line)
+    closing, lines = "", text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        fence = FENCE.match(line)
         if closing:
             if fence and fence[2].startswith(closing) and not fence[3].strip():
                 closing = ""
@@ -93,24 +99,35 @@ def with_links(text: str, atlas: Atlas, file: str, page: str) -> str:
         elif fence:
             closing = fence[2]
             if shown := DIRECTIVE_IMAGE.match(fence[3]):
-                line = line.replace(shown[1], _image(shown[1], atlas, file, place))
-            done += [*_cited(prose, atlas.works), line]
+                line = line.replace(shown[1], _image(shown[1], atlas, file, f"line {number}"))
+            done += [*_prose(prose, number - len(prose), atlas, file, page), line]
             prose = []
         else:
-            prose.append(_line(line, atlas, file, page, place))
-    return "\n".join([*done, *_cited(prose, atlas.works)])
+            prose.append(line)
+    rest = _prose(prose, len(lines) + 1 - len(prose), atlas, file, page)
+    return "\n".join([*done, *rest])
 
 
-def _line(line: str, atlas: Atlas, file: str, page: str, place: str) -> str:
-    line = LINK.sub(lambda m: _link(m, atlas, file, page, place), line)
-    line = MEASURED.sub(lambda m: _measured(m, atlas, page, place), line)
-    study = page.split("/")[0] if page.split("/")[0] in atlas.figures else next(iter(atlas.figures))
+def _prose(lines: list[str], first: int, atlas: Atlas, file: str, page: str) -> list[str]:
+    """Lines without code blocks; `first` is the number of the first of them."""
+    if not lines:
+        return []
+    text, folder = "\n".join(lines), page.split("/")[0]
+    study = folder if folder in atlas.figures else next(iter(atlas.figures))
     pieces, end = [], 0
-    for match in CODE_LINK.finditer(line):
-        pieces.append(_plain(line[end : match.start()], atlas, page, study))
-        pieces.append(_code(match[0], atlas, page, study) if match["code"] else match[0])
+    for match in TOKEN.finditer(text):
+        pieces.append(_plain(text[end : match.start()], atlas, page, study))
+        place = f"line {first + text.count(chr(10), 0, match.start())}"
+        if match["code"]:
+            pieces.append(_code(match[0], atlas, page, study))
+        elif match["key"]:
+            pieces.append(_measured(match, atlas, page, f"{file}, {place}"))
+        elif match["target"]:
+            pieces.append(_link(match, atlas, file, page, place))
+        else:
+            pieces.append(match[0])
         end = match.end()
-    return "".join([*pieces, _plain(line[end:], atlas, page, study)])
+    return "".join([*pieces, _plain(text[end:], atlas, page, study)]).split("\n")
 
 
 def _plain(text: str, atlas: Atlas, page: str, study: str) -> str:
@@ -122,7 +139,7 @@ def _plain(text: str, atlas: Atlas, page: str, study: str) -> str:
             return match[0]
         return f"[{match[0]}]({to_page(page, target)})"
 
-    return BARE.sub(linked, text)
+    return _cited(BARE.sub(linked, text), atlas.works)
 
 
 def _code(code: str, atlas: Atlas, page: str, study: str) -> str:
@@ -151,7 +168,7 @@ def _measured(match: re.Match, atlas: Atlas, page: str, place: str) -> str:
 
 
 def _link(match: re.Match, atlas: Atlas, file: str, page: str, place: str) -> str:
-    image, text, target = match.groups()
+    image, text, target = match["image"], match["text"], match["target"]
     path, _, hash_ = target.partition("#")
     if image:
         return f"![{text}]({_image(path, atlas, file, place)})"
@@ -181,11 +198,13 @@ def _inside(path: str, atlas: Atlas, file: str, place: str) -> str:
     """The file that a link means, relative to the root."""
     found = os.path.normpath(os.path.join(os.path.dirname(file), path))
     if found.startswith("..") or not (atlas.root / found).exists():
-        raise UserError(f"{place}: the link leads to {found}, which does not exist; correct it.")
+        raise UserError(
+            f"{file}, {place}: the link leads to {found}, which does not exist; correct it."
+        )
     return PurePosixPath(found).as_posix()
 
 
-def _cited(lines: list[str], works: Mapping[tuple[str, str], str]) -> list[str]:
+def _cited(text: str, works: Mapping[tuple[str, str], str]) -> str:
     """Works named in prose as citations; a name may be broken over two lines."""
 
     def cited(role: str) -> Callable[[re.Match], str]:
@@ -196,16 +215,27 @@ def _cited(lines: list[str], works: Mapping[tuple[str, str], str]) -> list[str]:
         return replace
 
     name = r"([A-Z]\w+\s(?:et\sal\.|and\s[A-Z]\w+))"
-    text = re.sub(rf"\({name},?\s(\d{{4}})\)", cited("p"), "\n".join(lines))
-    return re.sub(rf"\b{name}\s\((\d{{4}})\)", cited("t"), text).split("\n") if lines else []
+    text = re.sub(rf"\({name},?\s(\d{{4}})\)", cited("p"), text)
+    return re.sub(rf"\b{name}\s\((\d{{4}})\)", cited("t"), text)
 
 
 def works_of(bibliography: Path) -> dict[tuple[str, str], str]:
-    """The works of a .bib file by what a text calls them: ("Khosla et al.", "2020")."""
-    from pybtex.database import parse_file
+    """The works of a .bib file by what a text calls them: ("Khosla et al.", "2020").
 
+    Raises:
+        UserError: if the file cannot be read, or a work lacks its author or year.
+    """
+    from pybtex.database import parse_file
+    from pybtex.exceptions import PybtexError
+
+    try:
+        entries = parse_file(str(bibliography)).entries
+    except PybtexError as error:
+        raise UserError(f"{bibliography}: {error}; mend it there.") from None
     found = {}
-    for key, entry in parse_file(str(bibliography)).entries.items():
+    for key, entry in entries.items():
+        if "author" not in entry.persons or "year" not in entry.fields:
+            raise UserError(f"{bibliography}: {key} needs an author and a year; add them.")
         names = [" ".join(person.last_names) for person in entry.persons["author"]]
         people = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
         found[people, entry.fields["year"]] = key

@@ -24,5 +24,6 @@ def test_same_python():
 
 def test_every_dependency_is_locked():
     locked = {p["name"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
-    for wanted in PROJECT["project"]["dependencies"]:
-        assert re.split(r"[><=\[ ]", wanted)[0].lower() in locked
+    groups = PROJECT["dependency-groups"].values()
+    for wanted in sum(groups, PROJECT["project"]["dependencies"]):
+        assert re.split(r"[><=\[ ]", wanted)[0].lower() in locked, wanted

@@ -198,6 +198,7 @@ def test_links_of_the_repository_become_links_of_the_site(atlas):
     assert moved("[a](../data/README.md#fer2013)", "x") == "[a](data.md#fer2013)"
     assert moved("![a](app.png)") == "![a](/docs/app.png)"
     assert moved("[the code](../fer_lib/model.py)") == "the code (`fer_lib/model.py`)"
+    assert moved("[a\nb](../data/README.md)", "x") == "[a\nb](data.md)"
     assert moved("(Zhang et al. 2018)") == "{cite:p}`zhang2018`"
     assert moved("Efron and\nTibshirani (1993)") == "{cite:t}`efron1993`"
     value = f"{SUMMARIES['paper']['model.parameters']['value']:,}"
@@ -212,6 +213,8 @@ def test_what_is_no_mention_stays(atlas):
         "`99_unknown` and Nobody et al. (2020)",
         "```python\nsee('40_evaluate_fer13')  # Zhang et al. (2018)\n```",
         "[40_evaluate_fer13](https://example.org)",
+        "``{measured}`paper no.such` `` and ``[a](missing.md)``",
+        "$f[x](y)$ and $$g[x](y)$$",
     ):
         assert site_links.with_links(text, atlas, "x.md", "paper/50_evaluate_ckplus") == text
 
@@ -262,6 +265,16 @@ def test_works_that_the_notebooks_cite_are_in_the_bibliography(atlas):
     found = {(" ".join(who.split()), year) for who, year in name.findall("\n".join(texts))}
     assert len(found) > 10
     assert found == set(atlas.works)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("@book{a, title = {T}", "references.bib: "), ("@book{a, title = {T}}", "a needs an author")],
+)
+def test_a_faulty_bibliography_is_told(tmp_path, text, told):
+    (tmp_path / "references.bib").write_text(text)
+    with pytest.raises(UserError, match=told):
+        site_links.works_of(tmp_path / "references.bib")
 
 
 def test_the_model_card_holds_no_typed_measurement():
