@@ -1,35 +1,38 @@
 """The pages of the site that are made from data: figures, headline table, citing, the library."""
 
 import ast
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import nbformat
 from safetensors import safe_open
 
 from fer_lib.card import Card
+from fer_lib.errors import UserError
 from fer_lib.report import ROWS, in_words
 from fer_lib.site_links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
 
 
-def title_of(atlas: Atlas, page: str) -> str:
-    """A notebook's own title; with its task, where one notebook ran for several."""
+def _opening(atlas: Atlas, page: str) -> str:
+    """The first cell of a rendered notebook."""
     study, stem = page.split("/")
     path = atlas.root / "reports" / study / "notebooks" / f"{stem}.ipynb"
-    first = nbformat.read(path, as_version=4).cells[0].source
-    title = first.splitlines()[0].removeprefix("# ").strip()
-    return title + (f" ({stem.split('-', 1)[1]})" if "-" in stem else "")
+    return "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+
+
+def title_of(atlas: Atlas, page: str) -> str:
+    """A notebook's own title; with its task, where one notebook ran for several."""
+    title = _opening(atlas, page).splitlines()[0].removeprefix("# ").strip()
+    return title + (f" ({page.split('-', 1)[1]})" if "-" in page else "")
 
 
 def question_of(atlas: Atlas, page: str) -> str:
     """The question that a notebook answers, as it stands behind **Question.**, or nothing."""
-    study, stem = page.split("/")
-    path = atlas.root / "reports" / study / "notebooks" / f"{stem}.ipynb"
-    first = nbformat.read(path, as_version=4).cells[0].source
-    found = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", first, re.DOTALL)
+    told = _opening(atlas, page)
+    found = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", told, re.DOTALL)
     return " ".join(found[1].split()) if found else ""
 
 
@@ -49,9 +52,19 @@ def with_head(text: str, atlas: Atlas, page: str) -> str:
 
 
 def with_generated(text: str, atlas: Atlas) -> str:
-    """A page's marks `<!-- generated: KIND STUDY -->` with what they stand for."""
+    """A page's marks `<!-- generated: KIND STUDY -->` with what they stand for.
+
+    Raises:
+        UserError: for an unknown kind.
+    """
     kinds = {"course": course, "headline": headline, "notebooks": notebooks, "weights": weights}
-    return GENERATED.sub(lambda m: kinds[m[1]](atlas, m[2]), text)
+
+    def made(match: re.Match) -> str:
+        if match[1] not in kinds:
+            raise UserError(f"{match[0]}: there is no such kind; use one of {', '.join(kinds)}.")
+        return kinds[match[1]](atlas, match[2])
+
+    return GENERATED.sub(made, text)
 
 
 def headline(atlas: Atlas, study: str) -> str:
