@@ -619,6 +619,34 @@ def check(
         raise typer.Exit(1)
 
 
+# ----------------------------------------------------------------------------------------- site
+
+
+@app.command()
+def site(
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where to; an earlier site there is replaced."),
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open it in the browser when it is built.")
+    ] = False,
+) -> None:
+    """Build the study as a web site: notebooks, figures, course, glossary, search.
+
+    ```text
+    fer site           writes build/site/index.html
+    fer site --open    ... and opens it
+    ```
+
+    The site needs no server and no network: open index.html, or hand the folder on.
+    """
+    from fer_lib.site_command import run
+
+    if run(out, open_, typer.echo):
+        raise typer.Exit(SOME_UNREAD)
+
+
 # ----------------------------------------------------------------------------------------- info
 
 

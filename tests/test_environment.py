@@ -11,7 +11,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 
 def test_same_packages_same_bounds():
-    wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
+    wanted = sum(PROJECT["dependency-groups"].values(), PROJECT["project"]["dependencies"])
     (pip,) = (part["pip"] for part in CONDA["dependencies"] if isinstance(part, dict))
     assert sorted(p for p in pip if not p.startswith("-e")) == sorted(wanted)
     assert "-e ." in pip
@@ -24,5 +24,6 @@ def test_same_python():
 
 def test_every_dependency_is_locked():
     locked = {p["name"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
-    for wanted in PROJECT["project"]["dependencies"]:
-        assert re.split(r"[><=\[ ]", wanted)[0].lower() in locked
+    groups = PROJECT["dependency-groups"].values()
+    for wanted in sum(groups, PROJECT["project"]["dependencies"]):
+        assert re.split(r"[><=\[ ]", wanted)[0].lower() in locked, wanted
