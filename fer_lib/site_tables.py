@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from fer_lib.card import Card
 from fer_lib.errors import UserError
-from fer_lib.report import ROWS, in_words
+from fer_lib.report import PAPER_A, PAPER_B, in_words
 from fer_lib.site_links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
@@ -57,7 +57,10 @@ def with_generated(text: str, atlas: Atlas) -> str:
     Raises:
         UserError: for an unknown kind.
     """
-    kinds = {"course": course, "headline": headline, "notebooks": notebooks, "weights": weights}
+    kinds = {
+        "course": course, "paper_a": paper_a, "paper_b": paper_b, "notebooks": notebooks,
+        "weights": weights,
+    }  # fmt: skip
 
     def made(match: re.Match) -> str:
         if match[1] not in kinds:
@@ -67,15 +70,25 @@ def with_generated(text: str, atlas: Atlas) -> str:
     return GENERATED.sub(made, text)
 
 
-def headline(atlas: Atlas, study: str) -> str:
-    """Paper A beside this study; each row leads to its notebook and to its row of all figures."""
-    lines = ["| figure | paper A | this study | images | notebook |", "|---|---|---|---|---|"]
-    for what, paper, key in ROWS:
+def paper_a(atlas: Atlas, study: str) -> str:
+    """Paper A beside this study; see `_beside`."""
+    return _beside("paper A", PAPER_A, atlas, study)
+
+
+def paper_b(atlas: Atlas, study: str) -> str:
+    """Paper B beside this study; see `_beside`."""
+    return _beside("paper B", PAPER_B, atlas, study)
+
+
+def _beside(name: str, rows: tuple, atlas: Atlas, study: str) -> str:
+    """Stated and found; each row leads to its notebook and to its row of all figures."""
+    lines = [f"| figure | {name} | this study | images | notebook |", "|---|---|---|---|---|"]
+    for what, stated, key in rows:
         entry = atlas.figures[study].get(key)
         value = f"[{in_words(entry)}](figures.md#{anchor(study, key)})" if entry else "-"
-        images = f"{entry['n']:,}" if entry and entry["unit"] == "percent" else ""
+        images = f"{entry['n']:,}" if entry and entry["unit"] != "values" else ""
         lines.append(
-            f"| {what} | {paper} | {value} | {images} | {_stage(atlas, study, entry, 'index')} |"
+            f"| {what} | {stated} | {value} | {images} | {_stage(atlas, study, entry, 'index')} |"
         )
     return "\n".join(lines)
 
