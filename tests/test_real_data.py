@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from fer_lib.audit import audit, image_groups
+from fer_lib.errors import UserError
+from fer_lib.intensity import rmse, targets_from_positions, targets_from_votes
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, FER_CLASSES
 from fer_lib.prepared import LeftOut
 from fer_lib.readers import read_ckplus, read_fer2013
@@ -165,3 +167,22 @@ def test_ck48_shown_as_a_release_tree(ck48, tmp_path):
         for a, b in zip(back.images, ck48.images[places], strict=True)
     ]
     assert np.median(alike) > 0.9
+
+
+@needs_fer_plus
+def test_intensity_targets_of_the_real_votes(fer13):
+    """Counts by hand from fer2013new.csv; the one row of nine votes is read like the others."""
+    targets, left_out = targets_from_votes(fer13.votes)
+    private = fer13.usage == "PrivateTest"
+    assert left_out[private & (left_out != "")].value_counts().to_dict() == {
+        "contempt": 27, "unknown": 27, "NF": 16,
+    }  # fmt: skip
+    (odd,) = np.flatnonzero(fer13.votes.sum(axis=1) == 9)
+    assert targets[odd].sum() == pytest.approx(fer13.votes[odd, :7].sum() / 9)
+    used, learned = (
+        targets[(left_out == "") & private],
+        (left_out == "") & (fer13.usage == "Training"),
+    )
+    assert rmse(used, targets[learned].mean(axis=0)) == pytest.approx(0.253, abs=0.001)
+    with pytest.raises(UserError, match="CK\\+48 holds the last frames"):
+        targets_from_positions(read_ckplus(RAW / "ckplus"))
