@@ -387,10 +387,12 @@ def test_search_and_code_button_work_from_disk_without_network(browser, built):
     assert not failures
 
 
-def test_no_page_is_wider_than_a_phone(browser, built, pages):
+def test_no_page_is_wider_than_its_window(browser, built, pages):
     context = browser.new_context(viewport=PHONE, offline=True)
     tab = context.new_page()
     for file in pages:
         tab.goto(file.as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], file
+        for width in (PHONE["width"], 800, 1100):  # a phone, a tablet, a small laptop
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, (file, width)
     context.close()
