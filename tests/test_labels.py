@@ -70,5 +70,5 @@ def test_fer_plus_columns_vote_for_the_same_emotion():
 
 def test_every_task_names_its_outputs():
     assert {task: len(names) for task, names in labels.TASKS.items()} == {
-        "fer13-7": 7, "fer13-3": 3, "ckplus-7": 7,
+        "fer13-7": 7, "fer13-3": 3, "ckplus-7": 7, "ferplus-7": 7, "ferplus-7-vgg": 7,
     }  # fmt: skip

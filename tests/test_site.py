@@ -258,11 +258,15 @@ def test_a_caption_is_found_behind_code_and_read_without_marks(tmp_path):
 
 def test_works_that_the_notebooks_cite_are_in_the_bibliography(atlas):
     name = re.compile(r"([A-Z]\w+\s(?:et\sal\.|and\s[A-Z]\w+)),?\s\(?((?:19|20)\d\d)\)?")
+    alone = re.compile(r"^- ([A-Z]\w+) \(((?:19|20)\d\d)\)", re.MULTILINE)  # one author, in a list
     texts = [file.read_text() for file in (*ROOT.glob("docs/*.md"), ROOT / "data/README.md")]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("ablation/*.ipynb")]):
         cells = nbformat.read(path, as_version=4).cells
         texts += [cell.source for cell in cells if cell.cell_type == "markdown"]
-    found = {(" ".join(who.split()), year) for who, year in name.findall("\n".join(texts))}
+    several = re.compile(r"([A-Z]\w+)(?:, [A-Z]\w+)+(?:,? and|,) [A-Z]\w+ \(((?:19|20)\d\d)\)")
+    text = several.sub(r"\1 et al. (\2)", "\n".join(texts))
+    found = {(" ".join(who.split()), year) for who, year in name.findall(text)}
+    found |= set(alone.findall(text))
     assert len(found) > 10
     assert found == set(atlas.works)
 
