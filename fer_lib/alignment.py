@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.faces import YuNetDetector
+from fer_lib.faces import FACE_SIDE, YuNetDetector
 from fer_lib.progress import progress_bar
 
-SIDE = 48  # pixels of a face
 # Where aligned eyes lie, in pixels: their mean place in 561 faces of FER2013, by YuNet, made level.
 EYES = np.array([[14.6, 17.7], [32.4, 17.7]], dtype=np.float32)
 LARGEST_TURN, LARGEST_SCALE = 30.0, 1.4  # beyond, the find is taken for false
@@ -61,7 +60,7 @@ def align(face: np.ndarray, eyes: np.ndarray) -> np.ndarray | None:
     centre, target = eyes.mean(axis=0), EYES.mean(axis=0)
     matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), turn, scale)
     matrix[:, 2] += target - centre
-    return cv2.warpAffine(face, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(face, matrix, (FACE_SIDE, FACE_SIDE), borderMode=cv2.BORDER_REPLICATE)
 
 
 def eyes_by_yunet(detector: YuNetDetector) -> FindEyes:
@@ -101,7 +100,7 @@ def eyes_by_haar() -> FindEyes:
         boxes = cascade.detectMultiScale(upper, 1.1, 4, minSize=least, maxSize=most)
         found = [(x + w / 2, y + h / 2, w) for x, y, w, h in boxes]
         halves = [
-            [eye for eye in found if (eye[0] < times * SIDE / 2) == is_left]
+            [eye for eye in found if (eye[0] < times * FACE_SIDE / 2) == is_left]
             for is_left in (True, False)
         ]
         if not all(halves):

@@ -296,19 +296,17 @@ def read_picture(path: Path, model: str, detector: str) -> str:
     scores = valence(shares, network.classes)
     three = valence_shares(shares, network.classes)
     seen = [
-        Seen(number, box, part, float(score), float(score), True, network.classes[best], strong)
-        for number, (box, part, score, best, strong) in enumerate(
-            zip(
-                found, three, scores, shares.argmax(axis=1),
-                [None] * len(found) if strengths is None else strengths, strict=True,
-            ), 1,
+        Seen(
+            number + 1, box, three[number], float(scores[number]), float(scores[number]), True,
+            network.classes[shares[number].argmax()],
+            None if strengths is None else strengths[number],
         )
+        for number, box in enumerate(found)
     ]  # fmt: skip
     words, below = [], []
     for face, row in zip(seen, shares, strict=True):
-        best = int(row.argmax())
         words.append(
-            f"face {face.face_id} looks {network.classes[best]} ({row[best]:.0%}), "
+            f"face {face.face_id} looks {face.emotion} ({row.max():.0%}), "
             f"valence {face.valence:+.2f}"
         )
         below.append(page.bars(words[-1].capitalize(), network.classes, row))

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from fer_lib.card import Card
 from fer_lib.errors import UserError
-from fer_lib.report import PAPER_A, PAPER_B, in_words
+from fer_lib.report import in_words, reproduction_table
 from fer_lib.site_links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
@@ -72,24 +72,26 @@ def with_generated(text: str, atlas: Atlas) -> str:
 
 def paper_a(atlas: Atlas, study: str) -> str:
     """Paper A beside this study; see `_beside`."""
-    return _beside("paper A", PAPER_A, atlas, study)
+    return _beside("A", atlas, study)
 
 
 def paper_b(atlas: Atlas, study: str) -> str:
     """Paper B beside this study; see `_beside`."""
-    return _beside("paper B", PAPER_B, atlas, study)
+    return _beside("B", atlas, study)
 
 
-def _beside(name: str, rows: tuple, atlas: Atlas, study: str) -> str:
-    """Stated and found; each row leads to its notebook and to its row of all figures."""
-    lines = [f"| figure | {name} | this study | images | notebook |", "|---|---|---|---|---|"]
-    for what, stated, key in rows:
-        entry = atlas.figures[study].get(key)
-        value = f"[{in_words(entry)}](figures.md#{anchor(study, key)})" if entry else "-"
-        images = f"{entry['n']:,}" if entry and entry["unit"] != "values" else ""
-        lines.append(
-            f"| {what} | {stated} | {value} | {images} | {_stage(atlas, study, entry, 'index')} |"
-        )
+def _beside(paper: str, atlas: Atlas, study: str) -> str:
+    """The report's table, whose rows lead to their notebook and to their row of all figures."""
+    figures = atlas.figures[study]
+    lines = [
+        f"| figure | paper {paper} | this study | images | notebook |",
+        "|---|---|---|---|---|",
+    ]
+    for what, stated, value, images, key in reproduction_table(dict(figures), paper).to_numpy():
+        if key in figures:
+            value = f"[{value}](figures.md#{anchor(study, key)})"
+        stage = _stage(atlas, study, figures.get(key), "index")
+        lines.append(f"| {what} | {stated} | {value} | {images} | {stage} |")
     return "\n".join(lines)
 
 
