@@ -27,18 +27,22 @@ def standardise(images: Tensor) -> Tensor:
     return x / x.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1.0)
 
 
-def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, how: Augmentation, generator: torch.Generator, side: int | None = None
+) -> Tensor:
     """Change every face of the batch in its own random way.
 
     Args:
         images: (B, H, W) uint8 on any device.
         how: the limits.
         generator: CPU generator; the numbers are drawn there, so a seed means the same everywhere.
+        side: of the result, in pixels; by default the faces keep their size.
 
     Returns:
-        (B, H, W) float32 in 0..255.
+        (B, side, side), or (B, H, W), float32 in 0..255.
     """
     batch, height, width = images.shape
+    height, width = side or height, side or width
     # One row of uniform numbers a face: a fixed count keeps faces independent of the settings.
     u = torch.rand(batch, 12, generator=generator).to(images.device)
     signed = 2 * u - 1

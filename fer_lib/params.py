@@ -119,7 +119,8 @@ class Training(Section):
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views), `precision` as in lightning's Fabric; `mixup` is
-    the alpha of `augment.mixup`.
+    the alpha of `augment.mixup`. The first `small_epochs` see faces shrunk to `small_side` pixels a
+    side, which cost less (progressive learning, Tan and Le 2021, section 4).
     """
 
     seed: int
@@ -135,6 +136,8 @@ class Training(Section):
     mixup: Annotated[float, Field(ge=0)] = 0.0
     temperature: Positive = 0.1
     embedding_width: Count = 128
+    small_epochs: Annotated[int, Field(ge=0)] = 0
+    small_side: Annotated[int, Field(ge=16, le=48)] = 32
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     compile: bool = False
     augmentation: Augmentation = Augmentation()

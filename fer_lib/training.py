@@ -122,7 +122,7 @@ def fit(
     average = copy.deepcopy(model)  # exponential moving average of the weights
     if settings.compile and shutil.which(os.environ.get("CXX", "g++")):
         network = cast(
-            nn.Module, torch.compile(network)
+            nn.Module, torch.compile(network, dynamic=False)
         )  # the same numbers to rounding, 1.4 times as fast
     network, optimizer = fabric.setup(network, make_optimizer(model, settings))
     images, labels = images.to(fabric.device), labels.to(fabric.device)
@@ -148,6 +148,7 @@ def fit(
         view_numbers = torch.Generator().manual_seed(
             (settings.seed * 1000 + epoch) * 1000 + fabric.global_rank
         )
+        side = settings.small_side if epoch <= settings.small_epochs else images.shape[-1]
         model.train()
         loss_sum, right = torch.zeros(2, device=fabric.device)
         seen = 0
@@ -157,7 +158,8 @@ def fit(
                 group["lr"] = lr
             chosen = order[step * batch : (step + 1) * batch]
             chosen = chosen[fabric.global_rank :: fabric.world_size].repeat(views)
-            faces = standardise(augment(images[chosen], settings.augmentation, view_numbers))
+            faces = augment(images[chosen], settings.augmentation, view_numbers, side)
+            faces = standardise(faces)
             targets = labels[chosen]
             faces, partners, share = mixup(faces, targets, settings.mixup)
 
