@@ -204,6 +204,7 @@ def train_variant(
         pretraining = group.pretrain.model_copy(update={"seed": seed})
         model.encoder = pretrained_encoder(pretraining, variant, images, labels)
         if variant.loss == "linear":
+            torch.manual_seed(seed)  # a pretraining found done has drawn no random numbers
             model = LinearProbe(model.encoder, classes)
     start = torch.cat([t.float().flatten() for t in model.state_dict().values()])
     mark = fingerprint(
