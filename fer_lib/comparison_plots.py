@@ -6,6 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 
 def dots_by_seed(table: pd.DataFrame, label: str) -> Figure:
@@ -55,6 +56,10 @@ def pareto(
         front = front[front.accuracy > front.accuracy.cummax().shift(fill_value=-np.inf)]
         axis.step(front[cost], front.accuracy, where="post", color="0.6", zorder=0)
         axis.set(xscale="log", xlabel=words)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=" "))  # 2 M, not 2 x 10^6
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.tick_params(axis="x", labelrotation=30)
         axis.margins(x=0.22, y=0.12)
     axes[0, 0].set_ylabel(label)
     if groups:
