@@ -589,6 +589,40 @@ def check_raw_data(raw: Path, root: Path) -> None:
         )
 
 
+# ---------------------------------------------------------------------------------------- train
+
+
+class Task(StrEnum):
+    """What `fer train` can train."""
+
+    pretrain = "pretrain"
+    seven = "fer13-7"
+    three = "fer13-3"
+
+
+@app.command()
+def train(
+    name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
+    task: Annotated[
+        Task,
+        typer.Argument(metavar="TASK", help="pretrain (SupCon), fer13-7 or fer13-3."),
+    ],
+) -> None:
+    """Train one network of a study, with one process or, under torchrun, with several.
+
+    The run is the one of the study's notebooks, with its settings from params.yaml. What it leaves
+    behind is a checkpoint in .scratch, which `dvc repro` takes over instead of training.
+
+    ```text
+    fer train sample fer13-7
+    torchrun --nproc-per-node 2 -m fer_lib.cli train paper pretrain
+    ```
+    """
+    from fer_lib.train_command import command
+
+    command(name.value, task.value, typer.echo)
+
+
 # --------------------------------------------------------------------------------------- course
 
 

@@ -3,13 +3,14 @@
 import math
 import multiprocessing
 import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from pytorch_metric_learning.losses import SupConLoss
+from two_processes import environment, free_port
 
 from fer_lib.losses import supcon_loss
 
@@ -105,29 +106,48 @@ def test_refuses(embeddings, labels, temperature, message):
 
 
 def _one_process(rank, port, answers):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= environment(rank, port)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
     z, labels = random_batch(faces=8)
     own = z[rank * 4 : rank * 4 + 4].clone().requires_grad_()
     loss = supcon_loss(own, labels[rank * 4 : rank * 4 + 4])
     loss.backward()
-    answers.put((rank, loss.item(), own.grad.numpy()))
+    weights = _trained_once(rank)
+    answers.put((rank, loss.item(), own.grad.numpy(), weights))
     dist.barrier()
     dist.destroy_process_group()
 
 
+def _faces_and_encoder():
+    """8 faces of 12 numbers with two views each, and an encoder without batch norm."""
+    torch.manual_seed(1)
+    return torch.randn(8, 2, 12), torch.arange(8) % 3, torch.nn.Linear(12, 16)
+
+
+def _trained_once(rank):
+    """The gradients and the weights after a step on this process's half of the faces."""
+    faces, labels, encoder = _faces_and_encoder()
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    fabric.launch()
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.5)
+    network, optimizer = fabric.setup(encoder, optimizer)
+    z = F.normalize(network(faces[rank::2].flatten(0, 1)), dim=1).unflatten(0, (4, 2))
+    fabric.backward(supcon_loss(z, labels[rank::2]))
+    gradients = [p.grad.numpy().copy() for p in encoder.parameters()]
+    optimizer.step()
+    return gradients, [p.detach().numpy() for p in encoder.parameters()]
+
+
 @pytest.mark.timeout(120)
 def test_two_processes_equal_one():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     workers = [context.Process(target=_one_process, args=(r, port, answers)) for r in range(2)]
     for worker in workers:
         worker.start()
-    results = sorted(answers.get(timeout=100) for _ in workers)
+    results = sorted((answers.get(timeout=100) for _ in workers), key=lambda answer: answer[0])
     for worker in workers:
         worker.join()
 
@@ -137,5 +157,15 @@ def test_two_processes_equal_one():
     joint.backward()
     assert (results[0][1] + results[1][1]) / 2 == pytest.approx(joint.item(), rel=1e-6)
     # Data-parallel training averages the processes' gradients; each holds those of both losses.
-    split = torch.cat([torch.from_numpy(gradient) for _, _, gradient in results]) / 2
+    split = torch.cat([torch.from_numpy(gradient) for _, _, gradient, _ in results]) / 2
     torch.testing.assert_close(split, z.grad, rtol=1e-5, atol=1e-7)
+
+    # And the same through a network that Fabric shares out.
+    faces, labels, encoder = _faces_and_encoder()
+    embeddings = F.normalize(encoder(faces.flatten(0, 1)), dim=1).unflatten(0, (8, 2))
+    supcon_loss(embeddings, labels).backward()
+    for _, _, _, (gradients, weights) in results:
+        for own, stepped, p in zip(gradients, weights, encoder.parameters(), strict=True):
+            torch.testing.assert_close(torch.from_numpy(own), p.grad, rtol=1e-5, atol=1e-7)
+            after = (p - 0.5 * p.grad).detach()
+            torch.testing.assert_close(torch.from_numpy(stepped), after, rtol=1e-5, atol=1e-7)

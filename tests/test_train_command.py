@@ -1,0 +1,175 @@
+"""`fer train`: the notebooks' runs and names; two processes agree, and go on after a kill."""
+
+import signal
+
+import matplotlib as mpl
+import nbformat
+import numpy as np
+import pytest
+import torch
+import yaml
+from imports import ROOT
+from two_processes import train_pair
+from typer.testing import CliRunner
+
+from fer_lib import train_command, training
+from fer_lib.checkpoints import Card, save_weights
+from fer_lib.cli import app
+from fer_lib.errors import UserError
+from fer_lib.labels import FER_CLASSES
+from fer_lib.model import Encoder, MSFERNet
+from fer_lib.params import Architecture, load
+from fer_lib.prepared import Fer13, save_fer13
+
+TINY = {"first_width": 4, "second_width": 4, "widths": [8, 8]}
+ARCH = Architecture(first_width=4, second_width=4, widths=(8, 8))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose sample study has 84 faces and a tiny network, as the working folder."""
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_project(root):
+    (root / "fer_lib").mkdir(parents=True)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    sample = params["studies"]["sample"]
+    sample["model"] |= TINY
+    sample["pretrain"] |= {"epochs": 2, "batch_size": 8}
+    for settings in sample["train"].values():
+        settings |= {"epochs": 4, "batch_size": 8}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    build = root / "build" / "sample"
+    save_fer13(build / "fer13.npz", faces())
+    torch.manual_seed(5)
+    for name, kind, network in (
+        ("encoder", "encoder", Encoder(ARCH)),
+        ("fer13-7", "classifier", MSFERNet(len(FER_CLASSES), ARCH)),
+    ):
+        card = Card(kind, "sample", "fer13-7", ARCH, {}, "abc", {})
+        save_weights(build / f"{name}.safetensors", network.state_dict(), card)
+
+
+def faces(count=84):
+    """Noise, in all classes and usages."""
+    numbers = np.random.default_rng(0)
+    return Fer13(
+        images=numbers.integers(0, 256, (count, 48, 48)).astype(np.uint8),
+        labels=np.arange(count) % 7,
+        usage=np.repeat(["Training", "PublicTest", "PrivateTest"], count // 3),
+        row=np.arange(count),
+        votes=np.full((count, 10), -1),
+        duplicate_of_training=np.zeros(count, dtype=bool),
+    )
+
+
+def fer_train(task, study="sample"):
+    return CliRunner().invoke(app, ["train", study, task])
+
+
+def up_to_the_checkpoint(notebook, **parameters):
+    """What a notebook's variables are once it has named its checkpoint."""
+    values: dict = {}
+    for cell in nbformat.read(ROOT / "notebooks" / notebook, as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, values)
+            if "parameters" in cell.metadata.get("tags", []):
+                values |= parameters
+            if "checkpoint" in values:
+                return values
+    raise AssertionError(f"{notebook} names no checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "task"),
+    [
+        ("20_pretrain.ipynb", "pretrain"),
+        ("30_train.ipynb", "fer13-7"),
+        ("30_train.ipynb", "fer13-3"),
+    ],
+)
+def test_the_run_is_the_one_of_the_notebook(project, notebook, task):
+    mpl.use("Agg")
+    names = {"task": task} if notebook.startswith("30") else {}
+    theirs = up_to_the_checkpoint(notebook, study="sample", **names)
+    ours = train_command.prepare("sample", task)
+    assert ours.checkpoint == theirs["checkpoint"]
+    for name, weights in theirs["model"].state_dict().items():
+        assert torch.equal(weights, ours.model.state_dict()[name]), name
+
+
+def test_one_process_leaves_what_the_notebook_takes_over(project):
+    result = fer_train("pretrain")
+    assert result.exit_code == 0, result.output
+    run = train_command.prepare("sample", "pretrain")
+    assert str(run.checkpoint) in result.output and "dvc repro" in result.output
+    assert run.checkpoint.with_suffix(".commit").is_file()
+    before = run.checkpoint.read_bytes()
+    rows = []
+    training.fit(
+        run.model, *run.training, run.settings, run.objective, views=2,
+        checkpoint=run.checkpoint, on_epoch=rows.append,
+    )  # fmt: skip
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert run.checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("task", "missing", "stage"),
+    [
+        ("pretrain", "fer13.npz", "dvc repro studies/dvc.yaml:prepare@sample"),
+        ("fer13-7", "encoder.safetensors", "dvc repro studies/dvc.yaml:pretrain@sample"),
+        ("fer13-3", "fer13-7.safetensors", "dvc repro studies/dvc.yaml:train@sample-fer13-7"),
+    ],
+)
+def test_a_missing_input_names_its_stage(project, task, missing, stage):
+    (project / "build" / "sample" / missing).unlink()
+    result = fer_train(task)
+    assert result.exit_code == 2
+    assert missing in result.stderr and stage in result.stderr
+    stages = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
+    assert stage.split(":")[1].split("@")[0] in stages
+    assert not (project / ".scratch").exists()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(project):
+    class Three:
+        world_size = 3
+
+    with pytest.raises(UserError, match="batch of 8 faces cannot be shared evenly by 3 processes"):
+        train_command.train(train_command.prepare("sample", "fer13-7"), Three())  # type: ignore
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="2 processes were started on a machine with 1 GPU"):
+        train_command.connect(load("sample").train["fer13-7"])
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
+    killed = tmp_path_factory.mktemp("killed") / "project"
+    make_project(killed)
+    status = train_pair([project, killed], "fer13-7", dies_after=2)
+    first, second = (torch.load(project / f"fer13-7-{rank}.pt") for rank in range(2))
+    for name, weights in first["model"].items():
+        assert torch.equal(weights, second["model"][name]), name
+    (undisturbed,) = (project / ".scratch").glob("*.pt")
+    assert undisturbed == train_command.prepare("sample", "fer13-7").checkpoint
+    assert len(list((project / ".scratch").iterdir())) == 2  # and its commit
+
+    assert status[0] == -signal.SIGKILL
+    assert not list(killed.glob("*.pt"))
+    (checkpoint,) = (killed / ".scratch").glob("*.pt")
+    assert torch.load(checkpoint)["epoch"] == 2
+    assert train_pair([killed], "fer13-7") == [0, 0]
+    resumed, whole = torch.load(checkpoint), torch.load(undisturbed)
+    assert resumed["epoch"] == 4
+    assert resumed["history"] == whole["history"]
+    for name, weights in whole["average"].items():
+        assert torch.equal(weights, resumed["average"][name]), name
