@@ -34,7 +34,7 @@ Part = tuple[Tensor, Tensor]
 # By task: the weights a run starts from, and the stage that writes them.
 STARTS = {
     "fer13-7": ("encoder.safetensors", "pretrain@{study}"),
-    "fer13-3": ("fer13-7.safetensors", "train@{study}-fer13-7"),
+    "fer13-3": ("fer13-7.safetensors", "train@{study}"),
 }
 REPRO = {"sample": "dvc repro", "paper": "dvc repro paper/dvc.yaml"}
 
