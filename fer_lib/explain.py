@@ -178,7 +178,7 @@ def deletion(
         temperature: what the logits are divided by.
 
     Returns:
-        (N, S) float32 in [0, 1].
+        (N, S) float64 in [0, 1].
     """
     curve = []
     with progress_bar(len(counts) * len(images), "covered", unit="face") as bar:
@@ -186,7 +186,7 @@ def deletion(
             logits = predict_logits(model, grey_out(images, scores, count), batch_size=BATCH)
             curve.append((logits / temperature).softmax(dim=1).gather(1, classes[:, None]))
             bar.update(len(images))
-    return torch.cat(curve, dim=1).numpy()
+    return torch.cat(curve, dim=1).double().numpy()
 
 
 def blocks(encoder: nn.Module) -> list[str]:

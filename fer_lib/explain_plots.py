@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 
 HEAT = "viridis"  # even in lightness, and readable with every kind of colour blindness
 MARKERS = "osv^DPX"
+CLASS_COLOURS = (0, 1, 2, 3, 4, 9, 7)  # of the palette: neutral is grey, no two are alike
 STYLES = ("-o", "--s", "-.^", ":D")
 
 
@@ -22,7 +23,7 @@ def spaces(
     Args:
         pictures: by panel title: (N, 2), such as t-SNE gives. Axes have no unit, so none is shown.
         labels: (N,) int.
-        classes: their names.
+        classes: their names, at most seven.
     """
     rows = -(-len(pictures) // 2)
     figure, axes = plt.subplots(rows, 2, figsize=(8, 3.9 * rows), squeeze=False)
@@ -33,10 +34,10 @@ def spaces(
         for layer in np.array_split(order, 12):
             for k in range(len(classes)):
                 some = points[layer[labels[layer] == k]]
-                axis.plot(*some.T, MARKERS[k], color=_colour(k), ms=3.5, mew=0, alpha=0.8)
+                axis.plot(*some.T, MARKERS[k], color=_class_colour(k), ms=3.5, mew=0, alpha=0.8)
         axis.set_title(title)
     handles = [
-        plt.Line2D([], [], ls="", marker=MARKERS[k], color=_colour(k), label=name)
+        plt.Line2D([], [], ls="", marker=MARKERS[k], color=_class_colour(k), label=name)
         for k, name in enumerate(classes)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes), fontsize=9)
@@ -154,6 +155,10 @@ def _over(axis: Axes, values: np.ndarray) -> AxesImage:
         values, cmap=HEAT, vmin=0, vmax=top, extent=(-0.5, 47.5, 47.5, -0.5),
         interpolation="bilinear", alpha=0.55,
     )  # fmt: skip
+
+
+def _class_colour(label: int) -> tuple[float, float, float]:
+    return _colour(CLASS_COLOURS[label])
 
 
 def _colour(index: int) -> tuple[float, float, float]:
