@@ -21,11 +21,11 @@ import numpy as np
 import onnxruntime
 import torch
 import torchvision
-from video_pipeline import processor
 
 from fer_lib.export import CALIBRATION_FACES, comparison_faces, export_onnx, quantise
 from fer_lib.inference import Recogniser
 from fer_lib.onnx_backend import session_options
+from fer_lib.speed import processor
 
 TURNS, WARM_UP = 200, 20
 REFERENCE = "EfficientNet-B0, 224 x 224"

@@ -18,13 +18,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from video_pipeline import drawn_film, processor, some
+from video_pipeline import drawn_film, some
 
 from fer_lib.errors import UserError
 from fer_lib.export import export_onnx
 from fer_lib.faces import find_detector
 from fer_lib.inference import Recogniser
 from fer_lib.rtfer import SMALLEST, Engine
+from fer_lib.speed import processor
 from fer_lib.video import read_frames
 
 GOAL = 50.0  # milliseconds a frame

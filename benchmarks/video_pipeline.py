@@ -30,6 +30,7 @@ from fer_lib.inference import Recogniser
 from fer_lib.rtfer import SMALLEST, Engine, Seen, analyse
 from fer_lib.sample_world import write_video
 from fer_lib.smoothing import LiveSmoother
+from fer_lib.speed import processor
 from fer_lib.video import Frame, read_frames
 
 SIZE = (640, 360)  # width, height
@@ -209,15 +210,6 @@ def drawn_film(path: Path, count: int) -> Path:
 def some(frames: Iterator[Frame], count: int) -> list[Frame]:
     """The first `count` frames."""
     return [frame for _, frame in zip(range(count), frames, strict=False)]
-
-
-def processor() -> str:
-    """The CPU's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
 
 
 def _arguments() -> argparse.Namespace:

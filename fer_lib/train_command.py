@@ -31,12 +31,16 @@ from fer_lib.training import Fitted, Objective, contrast, cross_entropy, fit
 
 Part = tuple[Tensor, Tensor]
 
-# By task: the weights a run starts from, and the stage that writes them.
-STARTS = {
-    "fer13-7": ("encoder.safetensors", "pretrain@{study}"),
-    "fer13-3": ("fer13-7.safetensors", "train@{study}"),
+# By task: its stage, and the task whose weights it starts from, with their file.
+STAGES = {
+    "pretrain": "pretrain@{study}",
+    "fer13-7": "train@{study}",
+    "fer13-3": "train_valence@{study}",
 }
-REPRO = {"sample": "dvc repro", "paper": "dvc repro paper/dvc.yaml"}
+STARTS = {
+    "fer13-7": ("pretrain", "encoder.safetensors"),
+    "fer13-3": ("fer13-7", "fer13-7.safetensors"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,23 @@ def prepare(study: str, task: str) -> Run:
         UserError: if an input is missing or damaged, naming the stage that makes it.
     """
     settings, build = load(study), build_folder(study)
-    _need(build / "fer13.npz", f"studies/dvc.yaml:prepare@{study}")
+    _need(build / "fer13.npz", f"prepare@{study}")
     faces = load_fer13(build / "fer13.npz")
     if task == "pretrain":
         return _pretraining(study, settings, faces)
-    name, stage = STARTS[task]
-    _need(build / name, f"studies/dvc.yaml:{stage.format(study=study)}")
+    before, name = STARTS[task]
+    _need(build / name, STAGES[before].format(study=study))
     return _classifier(study, task, settings, faces, build / name)
 
 
 def _need(file: Path, stage: str) -> None:
     if not file.is_file():
-        raise UserError(f"{file} is missing: make it with `dvc repro {stage}`.")
+        raise UserError(f"{file} is missing: make it with `{_repro(stage)}`.")
+
+
+def _repro(stage: str) -> str:
+    """The command that runs a stage of `studies/dvc.yaml`, with all that it needs."""
+    return f"dvc repro studies/dvc.yaml:{stage}"
 
 
 def _pretraining(study: str, settings: Study, faces: Fer13) -> Run:
@@ -204,6 +213,7 @@ def command(study: str, task: str, tell: Callable[[str], None]) -> None:
         tell(
             f"Epoch {fitted.best_epoch} of {len(fitted.history)} is kept. Written: {run.checkpoint}"
         )
-        tell(f"Go on with `{REPRO[study]}`: its notebook takes the checkpoint over.")
+        goes_on = _repro(STAGES[task].format(study=study))
+        tell(f"Go on with `{goes_on}`: its notebook takes the checkpoint over.")
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()

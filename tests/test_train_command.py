@@ -105,7 +105,8 @@ def test_one_process_leaves_what_the_notebook_takes_over(project):
     result = fer_train("pretrain")
     assert result.exit_code == 0, result.output
     run = train_command.prepare("sample", "pretrain")
-    assert str(run.checkpoint) in result.output and "dvc repro" in result.output
+    assert str(run.checkpoint) in result.output
+    assert "dvc repro studies/dvc.yaml:pretrain@sample" in result.output
     assert run.checkpoint.with_suffix(".commit").is_file()
     before = run.checkpoint.read_bytes()
     rows = []
