@@ -21,6 +21,7 @@ STUDIES = {  # in the order of the site; where a mention fits both, the first is
     "paper": "The study on real faces",
     "sample": "The sample study on drawn faces",
 }
+COMPARISON = "comparison"  # notebooks that belong to no study: networks, losses, speed
 # Pages of docs/ and others by the part of the contents they stand in; what is not named here comes
 # last, so that a new page is never lost.
 START = ("Run it <run>",)
@@ -48,6 +49,11 @@ def chart(root: Path) -> Atlas:
             page = f"{study}/{notebook.stem}"
             pages[f"reports/{study}/notebooks/{notebook.name}"] = page
             pages.setdefault(f"notebooks/{notebook.stem.split('-')[0]}.ipynb", page)
+    for folder, source in (("ablation/paper", "ablation"), ("speed", "benchmarks")):
+        for notebook in sorted((root / "reports" / folder).glob("*.ipynb")):
+            page = f"{COMPARISON}/{notebook.stem}"
+            pages[f"reports/{folder}/{notebook.name}"] = page
+            pages[f"{source}/{notebook.name}"] = page
     for file in sorted((root / "docs").glob("*.md")):
         pages[f"docs/{file.name}"] = file.stem
     for file in sorted((root / "course").rglob("*.md")):
@@ -75,7 +81,7 @@ def gather(root: Path, sources: Path) -> Atlas:
     for file, page in atlas.pages.items():
         if file.endswith(".md"):
             text = (root / file).read_text(encoding="utf-8")
-        elif page.split("/")[0] in STUDIES and file.startswith("reports"):
+        elif page.split("/")[0] in (*STUDIES, COMPARISON) and file.startswith("reports"):
             name = page.replace("/", "-")
             text = page_of(root / file, sources / "images", name)
         else:
@@ -116,6 +122,8 @@ def contents(atlas: Atlas) -> str:
     for study, title in STUDIES.items():
         pages = [page for page in every if page.startswith(f"{study}/")]
         parts[title] = [f"{site_tables.title_of(atlas, page)} <{page}>" for page in pages]
+    compared = [page for page in every if page.startswith(f"{COMPARISON}/")]
+    parts["Comparisons"] = [f"{site_tables.title_of(atlas, page)} <{page}>" for page in compared]
     parts["Reference"] = [page for page in REFERENCE if page in every]
     parts["More"] = [
         page for page in every if "/" not in page and page not in ("index", "run", *REFERENCE)

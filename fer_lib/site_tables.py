@@ -18,8 +18,8 @@ GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
 
 def _opening(atlas: Atlas, page: str) -> str:
     """The first cell of a rendered notebook."""
-    study, stem = page.split("/")
-    path = atlas.root / "reports" / study / "notebooks" / f"{stem}.ipynb"
+    file = next(f for f, p in atlas.pages.items() if p == page and f.startswith("reports/"))
+    path = atlas.root / file
     return "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
 
 
