@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fer_lib.card import Card
@@ -46,8 +46,20 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bo
         for name, t in weights.items()
     }
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, card.header())
+    part.write_bytes(_in_order(save(tensors, card.header())))
     os.replace(part, path)
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its header sorted; the library writes it in another order each time.
+
+    So the same weights are the same bytes, and DVC reruns nothing after them. The format: eight
+    bytes of length, that many bytes of JSON, padded with spaces to a multiple of 8, the numbers.
+    """
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[8 + length :]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:

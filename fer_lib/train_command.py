@@ -34,8 +34,8 @@ Part = tuple[Tensor, Tensor]
 # By task: its stage, and the task whose weights it starts from, with their file.
 STAGES = {
     "pretrain": "pretrain@{study}",
-    "fer13-7": "train@{study}-fer13-7",
-    "fer13-3": "train@{study}-fer13-3",
+    "fer13-7": "train@{study}",
+    "fer13-3": "train_valence@{study}",
 }
 STARTS = {
     "fer13-7": ("pretrain", "encoder.safetensors"),

@@ -57,6 +57,14 @@ def test_round_trip(stored):
     assert torch.equal(predict_logits(encoder, FACES), predict_logits(model.encoder, FACES))
 
 
+def test_the_same_weights_are_the_same_bytes(stored, tmp_path):
+    model, path = stored
+    for number in range(4):
+        other = tmp_path / f"{number}.safetensors"
+        save_weights(other, dict(reversed(model.state_dict().items())), card())
+        assert other.read_bytes() == path.read_bytes()
+
+
 def test_half_precision_is_half_the_size_and_nearly_the_same(stored, tmp_path):
     model, path = stored
     save_weights(tmp_path / "half.safetensors", model.state_dict(), card(), half=True)

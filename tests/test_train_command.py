@@ -123,7 +123,7 @@ def test_one_process_leaves_what_the_notebook_takes_over(project):
     [
         ("pretrain", "fer13.npz", "dvc repro studies/dvc.yaml:prepare@sample"),
         ("fer13-7", "encoder.safetensors", "dvc repro studies/dvc.yaml:pretrain@sample"),
-        ("fer13-3", "fer13-7.safetensors", "dvc repro studies/dvc.yaml:train@sample-fer13-7"),
+        ("fer13-3", "fer13-7.safetensors", "dvc repro studies/dvc.yaml:train@sample"),
     ],
 )
 def test_a_missing_input_names_its_stage(project, task, missing, stage):
