@@ -260,7 +260,8 @@ def test_works_that_the_notebooks_cite_are_in_the_bibliography(atlas):
     name = re.compile(r"([A-Z]\w+\s(?:et\sal\.|and\s[A-Z]\w+)),?\s\(?((?:19|20)\d\d)\)?")
     alone = re.compile(r"^- ([A-Z]\w+) \(((?:19|20)\d\d)\)", re.MULTILINE)  # one author, in a list
     texts = [file.read_text() for file in (*ROOT.glob("docs/*.md"), ROOT / "data/README.md")]
-    for path in sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("ablation/*.ipynb")]):
+    folders = ("notebooks", "ablation", "benchmarks")
+    for path in sorted(path for folder in folders for path in (ROOT / folder).glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         texts += [cell.source for cell in cells if cell.cell_type == "markdown"]
     several = re.compile(r"([A-Z]\w+)(?:, [A-Z]\w+)+(?:,? and|,) [A-Z]\w+ \(((?:19|20)\d\d)\)")
