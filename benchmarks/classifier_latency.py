@@ -12,8 +12,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch and ONNX Runtime read it
 
 import sys
 import tempfile
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +22,10 @@ import torchvision
 
 from fer_lib.export import CALIBRATION_FACES, comparison_faces, export_onnx, quantise
 from fer_lib.inference import Recogniser
-from fer_lib.onnx_backend import session_options
+from fer_lib.latency import onnx_call, take_turns
 from fer_lib.speed import processor
 
-TURNS, WARM_UP = 200, 20
+TURNS = 200
 REFERENCE = "EfficientNet-B0, 224 x 224"
 GOALS = {"float32 ONNX": 0.25, "int8 ONNX": 0.1}
 
@@ -37,7 +35,7 @@ def main(name: str = "fer13-7") -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         runs = candidates(name, Path(folder))
-        times = take_turns(runs)
+        times = take_turns(runs, TURNS)
     print(f"{processor()}; 1 thread, 1 face; ONNX Runtime {onnxruntime.__version__}, ", end="")
     print(f"PyTorch {torch.__version__}; {TURNS} turns")
     reference = np.array(times[REFERENCE])
@@ -62,38 +60,15 @@ def candidates(name: str, folder: Path) -> dict[str, Callable[[], object]]:
     quantise(folder / "float32.onnx", folder / "int8.onnx", training[::step][:CALIBRATION_FACES])
     plain, small = (Recogniser.load(folder / f"{kind}.onnx") for kind in ("float32", "int8"))
     return {
-        REFERENCE: efficientnet(folder / "efficientnet.onnx"),
+        REFERENCE: onnx_call(
+            torchvision.models.efficientnet_b0(),  # Tan and Le 2019, run as our networks are
+            torch.rand(1, 3, 224, 224),
+            folder / "efficientnet.onnx",
+        ),
         "float32 ONNX": lambda: plain.probabilities(face),
         "int8 ONNX": lambda: small.probabilities(face),
         "float32 PyTorch": lambda: eager.probabilities(face),
     }
-
-
-def efficientnet(path: Path) -> Callable[[], object]:
-    """EfficientNet-B0 (Tan and Le 2019) exported and run as our networks are."""
-    picture = torch.rand(1, 3, 224, 224)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            torchvision.models.efficientnet_b0().eval(), (picture,), path, dynamo=False,
-            opset_version=17, input_names=["picture"],
-        )  # fmt: skip
-    session = onnxruntime.InferenceSession(
-        path, session_options(), providers=["CPUExecutionProvider"]
-    )
-    return lambda: session.run(None, {"picture": picture.numpy()})
-
-
-def take_turns(runs: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each function in each turn, after a few turns to warm up."""
-    times: dict[str, list[float]] = {title: [] for title in runs}
-    for turn in range(WARM_UP + TURNS):
-        for title, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            if turn >= WARM_UP:
-                times[title].append(time.perf_counter() - begin)
-    return times
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def gather(root: Path, sources: Path) -> Atlas:
     for file, page in atlas.pages.items():
         if file.endswith(".md"):
             text = (root / file).read_text(encoding="utf-8")
-        elif page.split("/")[0] in (*STUDIES, COMPARISON) and file.startswith("reports"):
+        elif file.startswith("reports/") and file.endswith(".ipynb"):
             name = page.replace("/", "-")
             text = page_of(root / file, sources / "images", name)
         else:
