@@ -27,7 +27,7 @@ from fer_lib.two_heads import TwoHeads
 from fer_lib.vgg import VggEncoder
 
 # The modules whose code decides what a training run computes.
-TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "training")
+TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "muon", "training")
 TWO_HEAD_CODE = (*TRAINING_CODE, "two_head_training", "two_heads", "vgg")
 
 

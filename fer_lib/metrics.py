@@ -218,6 +218,7 @@ def figure(
     stage: str,
     low: float | None = None,
     high: float | None = None,
+    spread: float | None = None,
 ) -> dict:
     """One published figure with all that is needed to read it.
 
@@ -231,6 +232,7 @@ def figure(
         stage: the notebook that computed it.
         low: lower end of the 95 % interval.
         high: upper end.
+        spread: standard deviation over the seeds, where `value` is their mean.
 
     Raises:
         ValueError: on an unknown unit, or a value that is not finite.
@@ -243,7 +245,9 @@ def figure(
     }  # fmt: skip
     if low is not None and high is not None:
         entry |= {"low": low, "high": high}
-    for key in entry.keys() & {"value", "low", "high"}:
+    if spread is not None:
+        entry["spread"] = spread
+    for key in entry.keys() & {"value", "low", "high", "spread"}:
         number = float(entry[key])
         if not np.isfinite(number):
             raise ValueError(f"{key} is {number}, not a finite number")
@@ -284,6 +288,56 @@ def measured(
         n=len(labels),
         low=100 * low,
         high=100 * high,
+        **about,
+    )
+
+
+def measured_over_seeds(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    metric: Metric = accuracy,
+    *,
+    n: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+    **about,
+) -> dict:
+    """`figure` of a metric's mean over networks that differ by their seed, in percent.
+
+    The spread is the standard deviation between the networks (n - 1 in the divisor). The interval is
+    a bootstrap one of the mean: each draw of images, or groups, is judged by all networks.
+
+    Args:
+        labels: (N,) int.
+        predictions: (S, N) int, one row a network.
+        classes: K.
+        metric: `accuracy`, `macro_f1` or `class_recall(...)`.
+        n: bootstrap draws.
+        seed: of the bootstrap.
+        groups: see `bootstrap_confusions`.
+        about: split, protocol, seeds and stage of `figure`.
+
+    Raises:
+        ValueError: without at least two networks.
+    """
+    if len(predictions) < 2:
+        raise ValueError("a spread needs two networks")
+    # Naming each image a group makes the draws the same for every network.
+    drawn = np.arange(len(labels)) if groups is None else groups
+    draws = [
+        metric(bootstrap_confusions(labels, said, classes, n=n, seed=seed, groups=drawn))
+        for said in predictions
+    ]
+    low, high = np.nanpercentile(np.mean(draws, axis=0), [2.5, 97.5])
+    values = np.array([metric(confusion(labels, said, classes)) for said in predictions])
+    return figure(
+        100 * float(values.mean()),
+        unit="percent",
+        n=len(labels),
+        low=100 * float(low),
+        high=100 * float(high),
+        spread=100 * float(values.std(ddof=1)),
         **about,
     )
 

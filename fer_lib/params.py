@@ -126,7 +126,7 @@ class Training(Section):
     seed: int
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     lr: Positive
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0

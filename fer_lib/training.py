@@ -27,6 +27,7 @@ from fer_lib.augment import augment, mixup, standardise
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
 from fer_lib.losses import supcon_loss
+from fer_lib.muon import Muon
 from fer_lib.params import Training
 from fer_lib.progress import progress_bar
 
@@ -232,13 +233,19 @@ def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum 0.9; no weight decay on biases and batch norms."""
+    """AdamW, Muon, or SGD with Nesterov momentum 0.9; no decay of biases and batch norms."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
+    if settings.optimizer == "muon":
+        # A kernel with a single channel is a vector; the linear layer is left to AdamW as usual.
+        kernels = [p for p in matrices if p.ndim == 4 and min(p.shape[:2]) > 1]
+        others = [p for p in matrices if p.ndim != 4 or min(p.shape[:2]) == 1]
+        mine = {"params": kernels, "weight_decay": settings.weight_decay, "muon": True}
+        return Muon([mine, groups[0] | {"params": others}, groups[1]], lr=settings.lr)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=settings.lr)

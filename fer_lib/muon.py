@@ -1,0 +1,56 @@
+"""Muon: AdamW with another step for convolution kernels (Jordan et al. 2024).
+
+The gradient of a kernel, written as a matrix, is mostly made of few directions; a step along it
+moves little else. Muon makes all singular values of the step alike, so that each direction moves
+as far, and a network needs fewer epochs.
+"""
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.9
+
+
+def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """Nearly U V' of the singular value decomposition U S V': all singular values near 1.
+
+    Newton-Schulz iterations with the coefficients of Jordan et al., which bring the values to
+    0.7..1.2 quickly rather than to 1 exactly; bfloat16 is enough for that.
+
+    Args:
+        matrix: (M, N) float.
+        iterations: five are enough for singular values above a thousandth of the largest.
+
+    Returns:
+        (M, N) float32. Zeros stay zeros.
+    """
+    x = matrix.bfloat16()
+    if wide := len(x) <= x.shape[1]:
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(iterations):
+        square = x.T @ x
+        x = 3.4445 * x + x @ (2.0315 * square @ square - 4.775 * square)
+    return (x.T if wide else x).float()
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW; in groups with `muon=True` kernels move along their orthogonalised momentum.
+
+    The step is scaled by 0.2 sqrt(max(M, N)) to the size of AdamW's usual one, so `lr` and
+    `weight_decay` mean the same for all parameters (Liu et al. 2025, eq. 4).
+    """
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for kernel in group["params"] if group.get("muon") else ():
+                if kernel.grad is None:
+                    continue
+                momentum = self.state[kernel].setdefault("momentum", torch.zeros_like(kernel))
+                momentum.mul_(MOMENTUM).add_(kernel.grad)
+                ahead = (kernel.grad + MOMENTUM * momentum).flatten(1)  # Nesterov's look ahead
+                step = 0.2 * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view(kernel.shape)
+                kernel.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step)
+                kernel.grad = None  # done: AdamW passes over what has no gradient
+        return super().step(closure)
