@@ -305,8 +305,8 @@ def measured_over_seeds(
 ) -> dict:
     """`figure` of a metric's mean over networks that differ by their seed, in percent.
 
-    The spread is the standard deviation between the networks (n - 1 in the divisor). The interval is
-    a bootstrap one of the mean: each draw of images, or groups, is judged by all networks.
+    The spread is the standard deviation between the networks (divisor S - 1). The interval is a
+    bootstrap one of the mean: each draw of images, or groups, is judged by all networks.
 
     Args:
         labels: (N,) int.

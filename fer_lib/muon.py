@@ -47,9 +47,13 @@ class Muon(torch.optim.AdamW):
             for kernel in group["params"] if group.get("muon") else ():
                 if kernel.grad is None:
                     continue
-                momentum = self.state[kernel].setdefault("momentum", torch.zeros_like(kernel))
-                momentum.mul_(MOMENTUM).add_(kernel.grad)
-                ahead = (kernel.grad + MOMENTUM * momentum).flatten(1)  # Nesterov's look ahead
+                state = self.state[kernel]
+                if not state:
+                    # AdamW looks for a step in every state that it reads back from a file.
+                    state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(kernel)}
+                state["momentum"].mul_(MOMENTUM).add_(kernel.grad)
+                # Nesterov's look ahead
+                ahead = (kernel.grad + MOMENTUM * state["momentum"]).flatten(1)
                 step = 0.2 * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view(kernel.shape)
                 kernel.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step)
                 kernel.grad = None  # done: AdamW passes over what has no gradient

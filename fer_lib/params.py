@@ -155,11 +155,15 @@ class TwoHeadTraining(Training):
 
 
 class CkPlus(Section):
-    """Cross-validation on CK+; both protocols share every setting."""
+    """Cross-validation on CK+; both protocols share every setting.
+
+    `training` starts from an encoder that has learnt FER2013, `from_nothing` from a new one.
+    """
 
     folds: Annotated[int, Field(ge=2)]
     split_seed: int
     training: Training
+    from_nothing: Training | None = None
 
 
 class Sequences(Section):
@@ -185,13 +189,17 @@ class Video(Section):
 
 
 class Study(Section):
-    """One study: where its raw data lies, and one section a stage."""
+    """One study: where its raw data lies, and one section a stage.
+
+    `further_seeds` are trained beside the published one, to see how much of a figure is luck.
+    """
 
     raw: Path
     world: World | None = None
     model: Architecture
     pretrain: Training
     train: dict[Literal["fer13-7", "fer13-3"], Training]
+    further_seeds: tuple[int, ...]
     ckplus: CkPlus
     vgg: VggArchitecture
     intensity: dict[Literal["ferplus-7", "ferplus-7-vgg"], TwoHeadTraining]

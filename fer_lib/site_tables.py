@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from fer_lib.card import Card
 from fer_lib.errors import UserError
-from fer_lib.report import in_words, reproduction_table
+from fer_lib.report import in_words, markdown_table, reproduction_table
 from fer_lib.site_links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
@@ -83,16 +83,13 @@ def paper_b(atlas: Atlas, study: str) -> str:
 def _beside(paper: str, atlas: Atlas, study: str) -> str:
     """The report's table, whose rows lead to their notebook and to their row of all figures."""
     figures = atlas.figures[study]
-    lines = [
-        f"| figure | paper {paper} | this study | images | notebook |",
-        "|---|---|---|---|---|",
-    ]
-    for what, stated, value, images, key in reproduction_table(dict(figures), paper).to_numpy():
-        if key in figures:
-            value = f"[{value}](figures.md#{anchor(study, key)})"
-        stage = _stage(atlas, study, figures.get(key), "index")
-        lines.append(f"| {what} | {stated} | {value} | {images} | {stage} |")
-    return "\n".join(lines)
+    table = reproduction_table(dict(figures), paper)
+    for place, row in table.iterrows():
+        if row.key in figures:
+            link = f"figures.md#{anchor(study, row.key)}"
+            table.loc[place, "this study"] = f"[{row['this study']}]({link})"
+    table["notebook"] = [_stage(atlas, study, figures.get(key), "index") for key in table.key]
+    return markdown_table(table.drop(columns="key"))
 
 
 def notebooks(atlas: Atlas, study: str) -> str:

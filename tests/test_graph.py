@@ -63,8 +63,20 @@ def test_passed_names_stand_in_the_parameters_cell(name):
     assert len(marked) == 1
     namespace: dict = {}
     exec(marked[0].source, namespace)
-    # `seed` is for those who train another one by hand; a stage takes the study's own.
+    # Without `seed` a stage takes the study's own.
     assert passed | {"seed"} >= {n for n in namespace if not n.startswith("__")} >= passed
+
+
+@pytest.mark.parametrize("study", PARAMS["studies"])
+def test_further_seeds_are_the_ones_that_are_trained(study):
+    for stage in ("repeat", "repeat_valence"):
+        items = STAGES[stage]["foreach"].values()
+        seeds = [item["seed"] for item in items if item["study"] == study]
+        assert seeds == PARAMS["studies"][study]["further_seeds"]
+    own = PARAMS["studies"]["paper"]
+    assert [item["seed"] for item in STAGES["repeat_ckplus"]["foreach"].values()] == [
+        own["train"]["fer13-7"]["seed"], *own["further_seeds"],
+    ]  # fmt: skip
 
 
 def test_only_publish_writes_what_git_keeps():
