@@ -5,15 +5,18 @@ is told by colour alone. Nothing here depends on the date, so the same numbers g
 """
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Image as Picture
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 DPI = 110  # of saved figures: sharp on a screen, and a heat map stays below 60 kB
 SHARES = "Blues"
@@ -34,16 +37,26 @@ def use_style() -> None:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write `figure` as PNG, without date or program version, and give it back to be shown."""
+    """Write `figure` as PNG of 256 colours, without date or program version, and give it back.
+
+    So few colours halve the file, and the difference is not seen: the style has about ten, and
+    faces are grey.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+    full = BytesIO()
+    figure.savefig(full, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
+    with Image.open(full) as image:
+        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     return figure
 
 
-def show(figure: Figure, path: Path, caption: str) -> None:
-    """Save `figure`, and in a notebook show it with its caption (Markdown) below."""
+def show(figure: Figure, path: Path, caption: str = "") -> None:
+    """Save `figure`, and in a notebook show the file with its caption (Markdown) below."""
     save(figure, path)
-    display(figure, Markdown(f"*{caption}*"))
+    display(Picture(path))
+    if caption:
+        display(Markdown(f"*{caption}*"))
     plt.close(figure)  # else the notebook would show it a second time
 
 

@@ -80,7 +80,7 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
     """Paper "A" or "B" beside this study, one row a figure; intervals are 95 % bootstrap ones.
 
     "this study" is the published network; "over seeds" the mean of several and their spread, whose
-    key is that of the figure after "seeds.". Paper B's networks were trained once.
+    key is that of the figure after "seeds."; without any such figure the column is left out.
     """
     rows = []
     for what, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
@@ -91,7 +91,7 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
     faces = {"A": "paper A (real faces)", "B": "paper B (its own faces)"}[paper]
     columns = ["figure", faces, "this study", "over seeds", "images", "key"]
     table = pd.DataFrame(rows, columns=columns)
-    return table if paper == "A" else table.drop(columns="over seeds")
+    return table if (table["over seeds"] != "-").any() else table.drop(columns="over seeds")
 
 
 def leaky_and_clean_table(figures: dict[str, dict]) -> pd.DataFrame:

@@ -2,9 +2,10 @@
 
     python scripts/publish.py STUDY
 
-Rendered notebooks, figures, training curves, `summary.json` (every published figure),
+Rendered notebooks with their pictures, training curves, `summary.json` (every published figure),
 `metrics.json` (the same, numbers only, for `dvc metrics`), and the trained weights as float16 where
-`params.yaml` says so. No image of a data set is copied but what a figure shows.
+`params.yaml` says so. No image of a data set is copied but what a figure shows. Pictures as files
+stay in build/STUDY/figures, but for what the README shows.
 """
 
 import json
@@ -24,8 +25,8 @@ def publish(study: str) -> None:
     for notebook in sorted(build.glob("[0-9]*.ipynb")):
         if not notebook.name.endswith(".running.ipynb"):
             copy(notebook, reports / "notebooks" / notebook.name)
-    for picture in sorted(build.glob("figures/*/*.png")):
-        copy(picture, reports / "figures" / picture.parent.name / picture.name)
+    line = "figures/70_video_valence/line.png"
+    copy(build / line, reports / line)
     for curve in sorted(build.glob("curves/*/plots/metrics/*.tsv")):
         copy(curve, reports / "curves" / curve.parents[2].name / curve.name)
     copy(build / "summary.json", reports / "summary.json")
