@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 
-def dots_by_seed(table: pd.DataFrame, label: str) -> Figure:
-    """One row a variant: a small dot a seed, a bar at their mean; the first variant's mean dashed.
+def dots_by_seed(table: pd.DataFrame, label: str, reference: bool = True) -> Figure:
+    """One row a variant: a small dot a seed, a bar at their mean.
 
     Args:
         table: columns variant, seed, accuracy (percent), in the order to be drawn.
         label: of the axis.
+        reference: draw the first variant's mean as a dashed line through all rows.
     """
     names = list(dict.fromkeys(table.variant))
     colours = sns.color_palette("colorblind")
@@ -23,8 +24,9 @@ def dots_by_seed(table: pd.DataFrame, label: str) -> Figure:
         values = table.accuracy[table.variant == name]
         axis.scatter(values, np.full(len(values), place), s=22, color=colours[0], zorder=3)
         axis.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colours[1], linewidth=2)
-    first = table.accuracy[table.variant == names[0]].mean()
-    axis.axvline(first, linestyle="--", color="0.6", linewidth=1, zorder=0)
+    if reference:
+        first = table.accuracy[table.variant == names[0]].mean()
+        axis.axvline(first, linestyle="--", color="0.6", linewidth=1, zorder=0)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     axis.set_xlabel(label)
     return figure
