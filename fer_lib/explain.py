@@ -213,14 +213,6 @@ def randomised(model: nn.Module, parts: Iterable[str], seed: int) -> nn.Module:
     return forgetful
 
 
-def mean_interval(values: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over faces, `values` (N,); NaN are left out."""
-    known = values[~np.isnan(values)]
-    picks = np.random.default_rng(seed).integers(len(known), size=(draws, len(known)))
-    low, high = np.percentile(known[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def likeness(one: Tensor, other: Tensor) -> np.ndarray:
     """Correlation of two maps of each face over its places.
 

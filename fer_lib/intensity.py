@@ -17,6 +17,7 @@ import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS, FER_PLUS_TO_FER, LEFT_OUT, TO_VALENCE
+from fer_lib.metrics import mean_interval
 from fer_lib.prepared import CkPlus
 
 TASKS_WITH_INTENSITIES = ("ferplus-7", "ferplus-7-vgg")
@@ -146,10 +147,7 @@ def rmse_interval(
         n: number of resampled sets.
         seed: of the draw.
     """
-    rng = np.random.default_rng(seed)
-    squares = ((targets - values) ** 2).mean(axis=1)
-    draws = [squares[rng.integers(len(squares), size=len(squares))].mean() for _ in range(n)]
-    low, high = np.sqrt(np.percentile(draws, [2.5, 97.5]))
+    low, high = np.sqrt(mean_interval(((targets - values) ** 2).mean(axis=1), n=n, seed=seed))
     return float(low), float(high)
 
 

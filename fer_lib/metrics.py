@@ -142,6 +142,20 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def mean_interval(values: np.ndarray, *, n: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean over images.
+
+    Args:
+        values: (N,) float; NaN are left out.
+        n: bootstrap draws.
+        seed: of the draws.
+    """
+    known, rng = values[~np.isnan(values)], np.random.default_rng(seed)
+    draws = [known[rng.integers(len(known), size=len(known))].mean() for _ in range(n)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
     """How often the network is right, by how sure it is.
 

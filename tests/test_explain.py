@@ -202,13 +202,6 @@ def test_likeness_is_numpys_correlation():
     assert np.isnan(explain.likeness(a, torch.ones(4, 6, 6))).all()
 
 
-def test_the_interval_of_a_mean():
-    values = RNG.normal(10, 1, 400)
-    low, high = explain.mean_interval(np.append(values, np.nan), seed=0)
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
-
-
 def test_neighbours_as_scikit_learn_counts_them():
     """Leaving each face out by hand."""
     labels = np.arange(60) % 3

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from imports import ROOT, code_of, fer_lib_imports, with_what_they_import
 
+from fer_lib.variants import TRAINED_BY
+
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 STAGES = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text())["stages"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -31,6 +33,15 @@ def test_deps_are_what_the_stage_imports(name):
     listed = {Path(dep).stem for dep in deps if dep.startswith("fer_lib/")}
     assert listed == imported
     assert str(target.relative_to(ROOT)) in deps
+
+
+def test_short_trainings_depend_on_the_code_that_trains():
+    stages = yaml.safe_load((ROOT / "ablation/dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        deps = [dep for dep in body(stage)["deps"] if not dep.startswith("build")]
+        assert all((ROOT / dep).exists() for dep in deps), name
+        if "matrix" in stage:
+            assert {f"fer_lib/{module}.py" for module in TRAINED_BY} <= set(deps)
 
 
 def test_every_notebook_is_a_stage():

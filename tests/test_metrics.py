@@ -280,3 +280,10 @@ def test_networks_that_agree_have_no_spread_and_the_interval_of_one(answers):
     assert many["high"] == pytest.approx(one["high"], abs=0.4)
     with pytest.raises(ValueError, match="two networks"):
         metrics.measured_over_seeds(labels, predictions[None], K, n=100, seed=0, **ABOUT)
+
+
+def test_the_interval_of_a_mean():
+    values = np.random.default_rng(2).normal(10, 1, 400)
+    low, high = metrics.mean_interval(np.append(values, np.nan))
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
