@@ -108,7 +108,9 @@ def predict(
     ],
     model: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, ferplus-7, or a file."),
+        typer.Option(
+            metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, ferplus-7-vgg, or a file."
+        ),
     ] = "fer13-7",
     faces_are_cropped: Annotated[
         bool,
@@ -136,15 +138,15 @@ def predict(
     """Tell the emotion of every face in pictures.
 
     One row a face: path, box (x, y, w, h in pixels), label, confidence, one probability a class,
-    and valence: P(positive) - P(negative), from -1 to 1. The models ferplus-7 and ferplus-7-vgg add
-    an intensity from 0 to 1 for each emotion. A picture without a face keeps its row, with empty
+    and valence: P(positive) - P(negative), from -1 to 1. The model ferplus-7-vgg adds an intensity
+    from 0 to 1 for each emotion. A picture without a face keeps its row, with empty
     values. A face is not a feeling: the figures say how a face looks to the network.
 
     ```text
     fer predict photo.jpg
     fer predict photos/ more/*.png --csv faces.csv
     fer predict CK+48/happy --faces-are-cropped --model fer13-3
-    fer predict photo.jpg --model ferplus-7
+    fer predict photo.jpg --model ferplus-7-vgg
     ```
     """
     from fer_lib.images import list_images
@@ -381,7 +383,7 @@ def video(
         bool, typer.Option("--no-annotate", help="Do not write the annotated film.")
     ] = False,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7, or a file.")
+        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
     ] = "fer13-3",
     valence: VALENCE_OPTION = ValenceFrom.classes,
     device: Annotated[
@@ -393,12 +395,12 @@ def video(
     Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
     valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
     line has a gap. Ctrl-C ends early and keeps what was seen so far. A face is not a feeling.
-    With --model ferplus-7 the table also names the emotion and gives seven intensities, which the
-    film shows as bars.
+    With --model ferplus-7-vgg the table also names the emotion and gives seven intensities, which
+    the film shows as bars.
 
     ```text
     fer video talk.mp4 --out talk
-    fer video talk.mp4 --out talk --model ferplus-7
+    fer video talk.mp4 --out talk --model ferplus-7-vgg
     fer video films/ --out results --detector yunet --every 2
     fer video 0 --out me
     ```

@@ -4,7 +4,7 @@
     recogniser = Recogniser.load("fer13-7")
     probabilities = recogniser.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
 
-A model with an intensity head ("ferplus-7") also has `intensities(faces)`; `read` gives both.
+A model with an intensity head ("ferplus-7-vgg") also has `intensities(faces)`; `read` gives both.
 
 A weights file is run by PyTorch, an ONNX file (see `fer_lib/export.py`) by ONNX Runtime; either is
 imported only when it is needed, so that a command starts quickly.
@@ -132,12 +132,12 @@ class Recogniser:
         """Refuse a model that has no intensity head.
 
         Raises:
-            UserError: naming models that have one.
+            UserError: naming a model that has one.
         """
         if not self.card.has_intensities:
             raise UserError(
-                f"{_within_project(self.path)} gives no intensities, only classes: use a model "
-                "that has learned them, ferplus-7 or ferplus-7-vgg."
+                f"{_within_project(self.path)} gives no intensities, only classes: use "
+                "ferplus-7-vgg, which has learned them."
             )
 
     def read(self, faces: np.ndarray, flip: bool = False) -> Reading:

@@ -187,7 +187,7 @@ def test_webcam(tab, server):
 def test_webcam_and_pictures_show_intensities(tab, shelf):
     opened = tab(permissions=["camera"])
     opened.get_by_label("Model").click()
-    opened.get_by_role("option", name=re.compile("^ferplus-7 .*intensities")).click()
+    opened.get_by_role("option", name=re.compile("^ferplus-7-vgg .*intensities")).click()
     opened.get_by_role("tab", name="Pictures").click()
     opened.set_input_files("#picture-files input[type=file]", [shelf / "portrait.png"])
     strengths = opened.locator("#pictures table", has_text="How strong each is").locator("td")
