@@ -119,8 +119,9 @@ class Training(Section):
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views), `precision` as in lightning's Fabric; `optimizer`
-    is told at `training.make_optimizer`, `mixup` is the alpha of `augment.mixup`. The first `small_epochs` see faces shrunk to `small_side` pixels a
-    side, which cost less (progressive learning, Tan and Le 2021, section 4).
+    is told at `training.make_optimizer`, `mixup` is the alpha of `augment.mixup`. The first
+    `small_epochs` see faces shrunk to `small_side` pixels a side, which cost less (progressive
+    learning, Tan and Le 2021, section 4).
     """
 
     seed: int
