@@ -27,15 +27,25 @@ def standardise(images: Tensor) -> Tensor:
     return x / x.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1.0)
 
 
-def augment(
-    images: Tensor, how: Augmentation, generator: torch.Generator, side: int | None = None
-) -> Tensor:
+NUMBERS = 12  # random numbers a face: a fixed count keeps faces independent of the settings
+
+
+def draw_numbers(faces: int, generator: torch.Generator) -> Tensor:
+    """What `augment` decides by: (faces, NUMBERS) uniform in [0, 1).
+
+    The generator is one of the CPU, so a seed means the same everywhere. Draw for a whole epoch and
+    send it to the GPU once: a copy in each step would make the GPU wait.
+    """
+    return torch.rand(faces, NUMBERS, generator=generator)
+
+
+def augment(images: Tensor, how: Augmentation, numbers: Tensor, side: int | None = None) -> Tensor:
     """Change every face of the batch in its own random way.
 
     Args:
         images: (B, H, W) uint8 on any device.
         how: the limits.
-        generator: CPU generator; the numbers are drawn there, so a seed means the same everywhere.
+        numbers: (B, NUMBERS) of `draw_numbers`, on the same device.
         side: of the result, in pixels; by default the faces keep their size.
 
     Returns:
@@ -43,9 +53,7 @@ def augment(
     """
     batch, height, width = images.shape
     height, width = side or height, side or width
-    # One row of uniform numbers a face: a fixed count keeps faces independent of the settings.
-    u = torch.rand(batch, 12, generator=generator).to(images.device)
-    signed = 2 * u - 1
+    u, signed = numbers, 2 * numbers - 1
     x = images.float().unsqueeze(1) / 255
 
     angle = signed[:, 0] * math.radians(how.rotate)
@@ -76,7 +84,7 @@ def mixup(faces: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, 
         faces: (B, 1, H, W) float.
         labels: (B,) int64.
         alpha: of the Beta(alpha, alpha) that one share a batch is drawn from (torch's own random
-            numbers); 0 changes nothing and draws nothing.
+            numbers on the CPU); 0 changes nothing and draws nothing.
 
     Returns:
         The blends, the labels (B,) of the partners, and the share of the faces themselves, at
@@ -86,8 +94,8 @@ def mixup(faces: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, 
         return faces, labels, 1.0
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     share = max(share, 1 - share)  # the same blends; the face in the foreground gives the label
-    partners = torch.randperm(len(faces)).to(faces.device)
-    return share * faces + (1 - share) * faces[partners], labels[partners], share
+    # The next one in the batch: its order is random already.
+    return share * faces + (1 - share) * faces.roll(1, 0), labels.roll(1, 0), share
 
 
 def _erase(x: Tensor, probability: float, u: Tensor) -> Tensor:

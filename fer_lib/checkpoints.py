@@ -27,7 +27,9 @@ from fer_lib.two_heads import TwoHeads
 from fer_lib.vgg import VggEncoder
 
 # The modules whose code decides what a training run computes.
-TRAINING_CODE = ("augment", "forward", "labels", "losses", "model", "muon", "training")
+TRAINING_CODE = (
+    "augment", "forward", "labels", "losses", "model", "muon", "recording", "teachers", "training",
+)  # fmt: skip
 TWO_HEAD_CODE = (*TRAINING_CODE, "two_head_training", "two_heads", "vgg")
 
 
@@ -149,6 +151,7 @@ def fingerprint(
     """One name for what a training run will compute: settings, data and code.
 
     Comments and docstrings do not count, so that mending a sentence does not cost a training run.
+    The name is the same in each version of Python, so that a run may be gone on with elsewhere.
 
     Args:
         settings: of the run.
@@ -165,12 +168,22 @@ def fingerprint(
             body = getattr(node, "body", None)
             if isinstance(body, list) and body and _is_docstring(body[0]):
                 body[0] = ast.Pass()
-        digest.update(ast.dump(tree).encode())
+        digest.update(_dump(tree).encode())
     for array in arrays:
         values = np.ascontiguousarray(array)
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _dump(node: object) -> str:
+    """As `ast.dump`, without what is empty: which fields there are depends on Python's version."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(f'{name}={_dump(value)}' for name, value in fields)})"
 
 
 def _is_docstring(node: ast.stmt) -> bool:

@@ -594,21 +594,20 @@ def check_raw_data(raw: Path, root: Path) -> None:
 # ---------------------------------------------------------------------------------------- train
 
 
-class Task(StrEnum):
-    """What `fer train` can train."""
-
-    pretrain = "pretrain"
-    seven = "fer13-7"
-    three = "fer13-3"
-
-
 @app.command()
 def train(
     name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
     task: Annotated[
-        Task,
-        typer.Argument(metavar="TASK", help="pretrain (SupCon), fer13-7 or fer13-3."),
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="pretrain (SupCon), a teacher such as teacher-1, fer13-7, fer13-3, ferplus-7, "
+            "ferplus-7-vgg.",
+        ),
     ],
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="A further seed of fer13-7 or fer13-3.")
+    ] = 0,
 ) -> None:
     """Train one network of a study, with one process or, under torchrun, with several.
 
@@ -622,7 +621,7 @@ def train(
     """
     from fer_lib.train_command import command
 
-    command(name.value, task.value, typer.echo)
+    command(name.value, task, seed, typer.echo)
 
 
 # --------------------------------------------------------------------------------------- course

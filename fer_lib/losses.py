@@ -50,19 +50,19 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) ->
 
         logits = anchors @ contrast.T / temperature
         own = torch.arange(len(anchors), device=logits.device)
-        itself = torch.zeros_like(logits, dtype=torch.bool)
-        itself[own, first + own] = True
+        itself = own[:, None] + first == torch.arange(len(contrast), device=logits.device)
         log_prob = logits - logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
 
         positives = (anchor_labels[:, None] == contrast_labels[None, :]) & ~itself
         count = positives.sum(dim=1)
         has_positive = count > 0
-        if not has_positive.any():
+        # With two views every anchor has one; to look would make a GPU wait.
+        if embeddings.shape[1] == 1 and not has_positive.any():
             raise ValueError(
                 "no anchor has a positive: use two views, or a batch with two of a class"
             )
-        per_anchor = -(log_prob * positives).sum(dim=1)[has_positive] / count[has_positive]
-        return per_anchor.mean()
+        per_anchor = -(log_prob * positives).sum(dim=1) / count.clamp(min=1)
+        return per_anchor.sum() / has_positive.sum()
 
 
 def _joint_batch(anchors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -30,6 +30,10 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Seque
     )
 
 
+# CBAM takes its largest values by `max`, not `amax`: the gradient of `amax` asks again which value
+# was the largest, and a compiler that computes them anew, not rounded to bfloat16, finds none.
+
+
 class ChannelAttention(nn.Module):
     """What to look at: one weight in (0, 1) a channel (Woo et al. 2018, eq. 2)."""
 
@@ -42,7 +46,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> weights (B, C, 1, 1)."""
-        average, peak = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))
+        average, peak = x.mean(dim=(2, 3)), x.flatten(2).max(dim=2).values
         return torch.sigmoid(self.mlp(average) + self.mlp(peak))[:, :, None, None]
 
 
@@ -55,7 +59,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> weights (B, 1, H, W)."""
-        summary = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
+        peak = x.max(dim=1, keepdim=True).values
+        summary = torch.cat([x.mean(dim=1, keepdim=True), peak], dim=1)
         return torch.sigmoid(self.conv(summary))
 
 

@@ -30,7 +30,8 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         square = x.T @ x
-        x = 3.4445 * x + x @ (2.0315 * square @ square - 4.775 * square)
+        change = torch.addmm(square, square, square, beta=-4.775, alpha=2.0315)
+        x = torch.addmm(x, x, change, beta=3.4445)
     return (x.T if wide else x).float()
 
 

@@ -23,13 +23,14 @@ Count = Annotated[int, Field(ge=1)]
 class Architecture:
     """Everything that decides the shape of a network; stored beside its weights.
 
-    The defaults give 2.37 million parameters with seven classes. `branches`, `attention`,
+    The defaults give 2.37 million parameters with seven classes; all are multiples of eight, which
+    a GPU's matrix units ask for. `branches`, `attention`,
     `residual` and `fuse_first` are the switches of the ablation.
     """
 
     first_width: int = 16
-    second_width: int = 44  # of each branch of stage 2, which concatenates them
-    widths: tuple[int, ...] = (112, 256, 256)  # of the residual blocks after stage 2
+    second_width: int = 40  # of each branch of stage 2, which concatenates them
+    widths: tuple[int, ...] = (128, 240, 256)  # of the residual blocks after stage 2
     branches: tuple[int, ...] = (3, 5)  # kernel sizes side by side; (3,) is a single scale
     attention: bool = True
     residual: bool = True
@@ -119,7 +120,8 @@ class Training(Section):
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views), `precision` as in lightning's Fabric; `optimizer`
-    is told at `training.make_optimizer`, `mixup` is the alpha of `augment.mixup`. The first
+    is told at `training.make_optimizer`, `mixup` is the alpha of `augment.mixup`, `teacher_weight`
+    the share of the loss that asks for the teachers' answers (`teachers.py`). The first
     `small_epochs` see faces shrunk to `small_side` pixels a side, which cost less (progressive
     learning, Tan and Le 2021, section 4).
     """
@@ -137,6 +139,7 @@ class Training(Section):
     mixup: Annotated[float, Field(ge=0)] = 0.0
     temperature: Positive = 0.1
     embedding_width: Count = 128
+    teacher_weight: Share = 0.0
     small_epochs: Annotated[int, Field(ge=0)] = 0
     small_side: Annotated[int, Field(ge=16, le=48)] = 32
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
@@ -192,13 +195,15 @@ class Video(Section):
 class Study(Section):
     """One study: where its raw data lies, and one section a stage.
 
-    `further_seeds` are trained beside the published one, to see how much of a figure is luck.
+    `teachers` are networks whose answers the published ones learn from, by name. `further_seeds`
+    are trained beside the published one, to see how much of a figure is luck.
     """
 
     raw: Path
     world: World | None = None
     model: Architecture
     pretrain: Training
+    teachers: dict[str, Training]
     train: dict[Literal["fer13-7", "fer13-3"], Training]
     further_seeds: tuple[int, ...]
     ckplus: CkPlus

@@ -16,6 +16,7 @@ from IPython.display import Image as Picture
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 DPI = 110  # of saved figures: sharp on a screen, and a heat map stays below 60 kB
@@ -58,6 +59,29 @@ def show(figure: Figure, path: Path, caption: str = "") -> None:
     if caption:
         display(Markdown(f"*{caption}*"))
     plt.close(figure)  # else the notebook would show it a second time
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], kept: int) -> Figure:
+    """Accuracy and loss over the epochs, of training and validation.
+
+    Args:
+        history: of `training.fit`, with validation.
+        kept: the epoch whose weights are kept, marked by a line.
+    """
+    epochs = [row["epoch"] for row in history]
+    marks = {"marker": "o", "markersize": 5} if len(history) <= 30 else {}
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3))
+    for axis, key, scale in zip(axes, ("accuracy", "loss"), (100, 1), strict=True):
+        axis.plot(epochs, [scale * row[key] for row in history], label="training", **marks)
+        values = [scale * row[f"val_{key}"] for row in history]
+        axis.plot(epochs, values, linestyle="--", label="validation", **marks)
+        axis.axvline(kept, color="0.6", linewidth=1, label="kept")
+        axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel("accuracy (%)")
+    axes[1].set_ylabel("cross entropy (nats)")
+    axes[0].legend()
+    return figure
 
 
 def distribution_bars(tables: Mapping[str, pd.DataFrame], unit: str = "images") -> Figure:

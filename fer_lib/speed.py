@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from fer_lib.augment import augment, mixup, standardise
+from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.model import FACE_SIZE, MSFERNet
 from fer_lib.params import Training
 from fer_lib.progress import progress_bar
@@ -133,7 +133,7 @@ def clock(device: str) -> float:
 
 
 class Step:
-    """A step of `training.fit`, to be taken again and again, on random faces.
+    """A step of `training.fit` without teacher, to be taken again and again, on the same faces.
 
     Args:
         variant: how to compute it. `fit` itself always uses channels last.
@@ -153,6 +153,7 @@ class Step:
     ) -> None:
         self.variant, self.settings, self.side = variant, settings, side
         self.order_numbers, self.view_numbers = torch.Generator(), torch.Generator()
+        self.drawn: tuple[Tensor, Tensor] | None = None
         if images is None or labels is None:
             images = torch.randint(0, 256, (1024, FACE_SIZE, FACE_SIZE), dtype=torch.uint8)
             labels = torch.arange(1024) % CLASSES
@@ -171,6 +172,13 @@ class Step:
         self.objective = cross_entropy(settings)
         self.loss_sum, self.right = torch.zeros(2, device=fabric.device)
 
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Which faces, and their random numbers; `fit` draws them once for a whole epoch."""
+        order = torch.randperm(len(self.images), generator=self.order_numbers)
+        chosen = order[: self.settings.batch_size]
+        numbers = draw_numbers(len(chosen), self.view_numbers)
+        return chosen.to(self.images.device), numbers.to(self.images.device)
+
     def take(self, number: int = 0) -> tuple[float, float]:
         """Take the step.
 
@@ -181,11 +189,9 @@ class Step:
             Seconds of the whole step, and of forward and backward pass alone.
         """
         settings, device = self.settings, self.variant.device
+        chosen, numbers = self.drawn = self.drawn or self.draw()
         begin = clock(device)
-        order = torch.randperm(len(self.images), generator=self.order_numbers)
-        chosen = order[: settings.batch_size].to(self.images.device)
-        faces = augment(self.images[chosen], settings.augmentation, self.view_numbers, self.side)
-        faces = standardise(faces)
+        faces = standardise(augment(self.images[chosen], settings.augmentation, numbers, self.side))
         targets = self.labels[chosen]
         faces, partners, share = mixup(faces, targets, settings.mixup)
 

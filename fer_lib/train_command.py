@@ -4,7 +4,7 @@ Alone it is one process. Under torchrun, which starts as many processes as one l
 or on many, they train together: each takes its part of every batch, and the gradients are averaged
 (`DistributedDataParallel`, by lightning's Fabric).
 
-The run is the one of notebooks 20 and 30, and so is the name of its checkpoint. Once it is
+The run is the one of notebooks 20, 25, 30 and 45, and so is the name of its checkpoint. Once it is
 finished, `dvc repro` runs those notebooks, and they take the checkpoint over instead of training.
 """
 
@@ -15,32 +15,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fer_lib.checkpoints import fingerprint, load_encoder, trained_at
+from fer_lib.checkpoints import (
+    TRAINING_CODE,
+    TWO_HEAD_CODE,
+    fingerprint,
+    load_encoder,
+    make_encoder,
+    trained_at,
+)
 from fer_lib.errors import UserError
+from fer_lib.intensity import targets_from_votes
 from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
 from fer_lib.model import MSFERNet, SupConNet
 from fer_lib.params import Study, Training, load
 from fer_lib.paths import build_folder, scratch_folder
 from fer_lib.prepared import Fer13, load_fer13
 from fer_lib.progress import PROGRESS_FILE
-from fer_lib.training import Fitted, Objective, contrast, cross_entropy, fit
+from fer_lib.teachers import Teachers, load_teachers
+from fer_lib.training import Fitted, Objective, contrast, cross_entropy, fit, validate_classes
+from fer_lib.two_head_training import two_head_loss, validate_two_heads
+from fer_lib.two_heads import TwoHeads
 
 Part = tuple[Tensor, Tensor]
 
-# By task: its stage, and the task whose weights it starts from, with their file.
-STAGES = {
-    "pretrain": "pretrain@{study}",
-    "fer13-7": "train@{study}",
-    "fer13-3": "train_valence@{study}",
-}
-STARTS = {
-    "fer13-7": ("pretrain", "encoder.safetensors"),
-    "fer13-3": ("fer13-7", "fer13-7.safetensors"),
-}
+Validate = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,13 @@ class Run:
 
     Attributes:
         model: untrained, or with the weights of the stage before.
-        training: images (N, 48, 48) uint8, labels (N,) int64.
+        training: images (N, 48, 48) uint8; labels (N,) int64, or targets (N, 7) float.
         settings: of `params.yaml`.
         objective: see `training.fit`.
         checkpoint: of the name that the notebook gives it.
         title: of the progress bar.
-        views, classes, validation: see `training.fit`.
+        views, classes, validation, validate, teacher: see `training.fit`.
+        code: the modules whose code decides what it computes.
     """
 
     model: nn.Module
@@ -63,25 +67,56 @@ class Run:
     objective: Objective
     checkpoint: Path
     title: str
-    views: int
-    classes: int
-    validation: Part | None
+    classes: int | None = None
+    views: int = 1
+    validation: Part | None = None
+    validate: Validate = validate_classes
+    teacher: Teachers | None = None
+    code: tuple[str, ...] = TRAINING_CODE
 
 
-def prepare(study: str, task: str) -> Run:
-    """The run of a task: "pretrain" is notebook 20's, "fer13-7" and "fer13-3" are notebook 30's.
+def stage(study: str, task: str, seed: int = 0) -> str:
+    """The stage of `studies/dvc.yaml` whose notebook takes the run over."""
+    if task in ("fer13-7", "fer13-3"):
+        name = {"fer13-7": "train", "fer13-3": "train_valence"}[task]
+        repeated = name.replace("train", "repeat")
+        return f"{repeated}@{study}-{seed}" if seed else f"{name}@{study}"
+    if task in load(study).teachers:
+        return f"teach@{study}-{task}"
+    return f"pretrain@{study}" if task == "pretrain" else f"train_intensity@{study}-{task}"
+
+
+def prepare(study: str, task: str, seed: int = 0) -> Run:
+    """The run of a task.
+
+    Args:
+        study: of `params.yaml`.
+        task: "pretrain" is notebook 20's, a teacher's name notebook 25's, "fer13-7" and "fer13-3"
+            are notebook 30's, "ferplus-7" and "ferplus-7-vgg" notebook 45's.
+        seed: one of the study's further seeds, for notebook 30; 0 takes that of `params.yaml`.
 
     Raises:
-        UserError: if an input is missing or damaged, naming the stage that makes it.
+        UserError: if there is no such task or seed, or if an input is missing or damaged, naming
+            the stage that makes it.
     """
     settings, build = load(study), build_folder(study)
+    known = ("pretrain", *settings.teachers, *settings.train, *settings.intensity)
+    if task not in known:
+        raise UserError(f"{task} cannot be trained: name one of {', '.join(known)}.")
+    if seed and (task not in settings.train or seed not in settings.further_seeds):
+        raise UserError(
+            f"seed {seed} is none of {task}: only fer13-7 and fer13-3 have further seeds, those in "
+            f"params.yaml, studies.{study}.further_seeds."
+        )
     _need(build / "fer13.npz", f"prepare@{study}")
     faces = load_fer13(build / "fer13.npz")
     if task == "pretrain":
         return _pretraining(study, settings, faces)
-    before, name = STARTS[task]
-    _need(build / name, STAGES[before].format(study=study))
-    return _classifier(study, task, settings, faces, build / name)
+    if task in settings.teachers:
+        return _teacher(study, settings.teachers[task], settings, faces, task)
+    if task in settings.intensity:
+        return _two_heads(study, task, settings, faces)
+    return _classifier(study, task, settings, faces, seed)
 
 
 def _need(file: Path, stage: str) -> None:
@@ -106,28 +141,87 @@ def _pretraining(study: str, settings: Study, faces: Fer13) -> Run:
     return Run(
         model, training, pretrain, contrast(pretrain),
         scratch_folder() / f"pretrain-{study}-{name}.pt", f"SupCon {study}",
-        views=2, classes=len(FER_CLASSES), validation=None,
+        views=2, classes=len(FER_CLASSES),
     )  # fmt: skip
 
 
-def _classifier(study: str, task: str, settings: Study, faces: Fer13, start: Path) -> Run:
+def _part(images: np.ndarray, targets: np.ndarray, chosen: np.ndarray) -> Part:
+    return torch.from_numpy(images[chosen]), torch.from_numpy(targets[chosen])
+
+
+def _weights(model: nn.Module) -> Tensor:
+    """All numbers of a network, in one row."""
+    return torch.cat([t.float().flatten() for t in model.state_dict().values()])
+
+
+def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: str) -> Run:
+    training, validation = (
+        _part(faces.images, faces.labels, faces.usage == usage)
+        for usage in ("Training", "PublicTest")
+    )
+    torch.manual_seed(train.seed)
+    model = MSFERNet(len(FER_CLASSES), settings.model, train.dropout)
+    data = [*training, *validation, _weights(model)]
+    mark = fingerprint({"task": "teacher", **train.model_dump()}, data)
+    return Run(
+        model, training, train, cross_entropy(train),
+        scratch_folder() / f"teacher-{study}-{mark}.pt", f"{name} {study}",
+        classes=len(FER_CLASSES), validation=validation,
+    )  # fmt: skip
+
+
+def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int) -> Run:
     train, classes = settings.train[task], TASKS[task]  # type: ignore[index]
+    build = folder = build_folder(study)
+    if seed:
+        train, folder = train.model_copy(update={"seed": seed}), build / "seeds" / str(seed)
     labels = faces.labels if task == "fer13-7" else remap_valence(faces.labels)
-
-    def part(usage: str) -> Part:
-        chosen = (labels >= 0) & (faces.usage == usage)  # surprise has no valence class
-        return torch.from_numpy(faces.images[chosen]), torch.from_numpy(labels[chosen])
-
-    training, validation = part("Training"), part("PublicTest")
+    known = labels >= 0  # surprise has no valence class
+    training, validation = (
+        _part(faces.images, labels, known & (faces.usage == usage))
+        for usage in ("Training", "PublicTest")
+    )
+    start = build / "encoder.safetensors" if task == "fer13-7" else folder / "fer13-7.safetensors"
+    before = stage(study, "pretrain") if task == "fer13-7" else stage(study, "fer13-7", seed)
+    _need(start, before)
     torch.manual_seed(train.seed)
     model = MSFERNet(len(classes), settings.model, train.dropout)
     model.encoder.load_state_dict(load_encoder(start, settings.model).state_dict())
-    weights = torch.cat([t.float().flatten() for t in model.state_dict().values()])
-    name = fingerprint({"task": task, **train.model_dump()}, [*training, *validation, weights])
+    teacher, known_weights = None, [_weights(model)]
+    if train.teacher_weight:
+        for name in settings.teachers:
+            _need(build / "teachers" / f"{name}.safetensors", stage(study, name))
+        teacher = load_teachers(build / "teachers", settings.teachers, task)
+        known_weights.append(_weights(teacher))
+    data = [*training, *validation, *known_weights]
+    mark = fingerprint({"task": task, **train.model_dump()}, data)
     return Run(
         model, training, train, cross_entropy(train),
-        scratch_folder() / f"{task}-{study}-{name}.pt", f"{task} {study}",
-        views=1, classes=len(classes), validation=validation,
+        scratch_folder() / f"{task}-{study}-{mark}.pt", f"{task} {study}",
+        classes=len(classes), validation=validation, teacher=teacher,
+    )  # fmt: skip
+
+
+def _two_heads(study: str, task: str, settings: Study, faces: Fer13) -> Run:
+    train, build = settings.intensity[task], build_folder(study)  # type: ignore[index]
+    targets, left_out = targets_from_votes(faces.votes)
+    used = (left_out == "").to_numpy()
+    training, validation = (
+        _part(faces.images, targets, used & (faces.usage == usage))
+        for usage in ("Training", "PublicTest")
+    )
+    torch.manual_seed(train.seed)
+    encoder = make_encoder(settings.vgg if task == "ferplus-7-vgg" else settings.model)
+    if task == "ferplus-7":
+        _need(build / "fer13-7.safetensors", stage(study, "fer13-7"))
+        encoder = load_encoder(build / "fer13-7.safetensors", settings.model)
+    model = TwoHeads(encoder, len(FER_CLASSES), train.dropout)
+    data = [*training, *validation, _weights(model)]
+    mark = fingerprint({"task": task, **train.model_dump()}, data, TWO_HEAD_CODE)
+    return Run(
+        model, training, train, two_head_loss(train),
+        scratch_folder() / f"{task}-{study}-{mark}.pt", f"{task} {study}",
+        validation=validation, validate=validate_two_heads, code=TWO_HEAD_CODE,
     )  # fmt: skip
 
 
@@ -176,13 +270,13 @@ def train(run: Run, fabric: Fabric) -> Fitted:
             "every machine work in one shared folder."
         )
     if fabric.is_global_zero:
-        trained_at(run.checkpoint)
+        trained_at(run.checkpoint, run.code)
     else:
         os.environ[PROGRESS_FILE] = os.devnull  # one bar is enough
     fitted = fit(
         run.model, *run.training, run.settings, run.objective, views=run.views,
-        classes=run.classes, validation=run.validation, checkpoint=run.checkpoint,
-        title=run.title, fabric=fabric,
+        classes=run.classes, validation=run.validation, validate=run.validate,
+        teacher=run.teacher, checkpoint=run.checkpoint, title=run.title, fabric=fabric,
     )  # fmt: skip
     fabric.barrier()
     return fitted
@@ -197,13 +291,13 @@ def _gathered(value: str, fabric: Fabric) -> list[Any]:
     return said
 
 
-def command(study: str, task: str, tell: Callable[[str], None]) -> None:
-    """Train `task` of `study`; the first process says what was written, and what goes on from it.
+def command(study: str, task: str, seed: int, tell: Callable[[str], None]) -> None:
+    """Train a task, see `prepare`; the first process says what it wrote and what goes on from it.
 
     Raises:
         UserError: see `prepare`, `connect` and `train`.
     """
-    run = prepare(study, task)
+    run = prepare(study, task, seed)
     fabric = connect(run.settings)
     if fabric.is_global_zero:
         where = f"{fabric.world_size} process(es) on {fabric.device.type}"
@@ -213,7 +307,7 @@ def command(study: str, task: str, tell: Callable[[str], None]) -> None:
         tell(
             f"Epoch {fitted.best_epoch} of {len(fitted.history)} is kept. Written: {run.checkpoint}"
         )
-        goes_on = _repro(STAGES[task].format(study=study))
+        goes_on = _repro(stage(study, task, seed))
         tell(f"Go on with `{goes_on}`: its notebook takes the checkpoint over.")
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()

@@ -3,9 +3,12 @@
 Read `fit` from top to bottom; everything else in this module is a helper of a few lines. The whole
 training set stays in memory as uint8, and each batch is augmented at once.
 
-A run can be killed at any moment: after every epoch all that decides the rest is written to a
+A run can be killed at any moment: after an epoch all that decides the rest is written to a
 checkpoint, and random numbers depend on the seed and the epoch alone. The resumed run ends with the
 same bits as an undisturbed one (on the CPU, with the same number of threads).
+
+On a GPU nothing in a step waits for the GPU: the faces lie there, an epoch's random numbers are
+sent there at once, and forward pass, backward pass and optimizer are recorded (`recording.py`).
 """
 
 import copy
@@ -13,6 +16,7 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +27,20 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fer_lib.augment import augment, mixup, standardise
+from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
 from fer_lib.losses import supcon_loss
 from fer_lib.muon import Muon
 from fer_lib.params import Training
 from fer_lib.progress import progress_bar
+from fer_lib.recording import Recorded
 
 Objective = Callable[[Tensor, Tensor], Tensor]
+
+SAVE_EVERY = 15.0  # seconds at least between two checkpoints: on a GPU an epoch may take less
+
+StateHolder = nn.Module | torch.optim.Optimizer
 
 # Fabric announces its precision as a warning would be; in a notebook it only puzzles.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -42,8 +51,9 @@ class Fitted:
     """What a run leaves behind.
 
     Attributes:
-        weights: state dict (CPU, float32) of the best epoch's moving average, or of the last
-            epoch's where there was no validation set.
+        weights: state dict (CPU, float16) of the best epoch's moving average, or of the last
+            epoch's where there was no validation set. Rounded here, so that every figure belongs
+            to the very numbers that are published.
         history: one dict an epoch: epoch, lr, loss, and with validation val_loss, val_accuracy;
             for classifiers accuracy (of the augmented training faces, in [0, 1]).
         best_epoch: the epoch that `weights` come from, from 1.
@@ -84,6 +94,7 @@ def fit(
     classes: int | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
     validate: Callable[[nn.Module, Tensor, Tensor], dict[str, float]] | None = None,
+    teacher: nn.Module | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     title: str = "training",
@@ -102,31 +113,67 @@ def fit(
         validation: images and labels on which the best epoch is chosen; None keeps the last one.
         validate: judges a network on them, by a dict that holds val_accuracy, which chooses the
             epoch; by default `validate_classes`.
-        checkpoint: where the state after each epoch goes. A file that is there is gone on from, so
-            its name must tell settings, data and code apart (`checkpoints.fingerprint`).
+        teacher: maps faces to class probabilities (B, K), which `settings.teacher_weight` of the
+            loss asks the model for (Hinton et al. 2015). It sees what the model sees, mixed and
+            augmented, so every epoch asks for something new (Beyer et al. 2022). Stays as it is.
+        checkpoint: where the state goes after an epoch, at most every `SAVE_EVERY` seconds; after
+            the last one, what `Fitted` holds. A file that is there is gone on from, so its name
+            must tell settings, data and code apart (`checkpoints.fingerprint`).
         on_epoch: called with each row of the history, restored rows included.
         title: of the progress bar.
         fabric: device, precision and processes; by default one process on the best device.
 
     Raises:
-        UserError: if a class has no image, the loss is not finite, the checkpoint is damaged, or
-            SupCon is asked to mix faces, which have no labels in common then.
+        UserError: if a class has no image, the loss is not finite, the checkpoint is damaged,
+            SupCon is asked to mix faces, which have no labels in common then, or there is a teacher
+            without a weight or a weight without a teacher.
     """
     if labels.ndim == 1:
         check_labels(labels, classes)
     validate = validate or validate_classes
     if settings.mixup and views > 1:
         raise UserError(f"{title}: mixup is for classifiers: set mixup to 0 in params.yaml.")
+    if bool(settings.teacher_weight) != (teacher is not None):
+        raise UserError(
+            f"{title}: teacher_weight is {settings.teacher_weight:g} and there is "
+            f"{'a' if teacher else 'no'} teacher: change teacher_weight or teachers in params.yaml."
+        )
     fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)
     fabric.launch()
     network = model.to(fabric.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model)  # exponential moving average of the weights
+    if teacher is not None:
+        teacher = teacher.eval().to(fabric.device).to(memory_format=torch.channels_last)
     if settings.compile and shutil.which(os.environ.get("CXX", "g++")):
-        network = cast(
-            nn.Module, torch.compile(network, dynamic=False)
-        )  # the same numbers to rounding, 1.4 times as fast
+        # the same numbers to rounding, 1.4 times as fast
+        network = cast(nn.Module, torch.compile(network, dynamic=False))
+        teacher = teacher and cast(nn.Module, torch.compile(teacher, dynamic=False))
     network, optimizer = fabric.setup(network, make_optimizer(model, settings))
     images, labels = images.to(fabric.device), labels.to(fabric.device)
+    if validation is not None:
+        validation = validation[0].to(fabric.device), validation[1]
+
+    def update(
+        faces: Tensor, targets: Tensor, partners: Tensor, share: float, lr: float
+    ) -> tuple[Tensor, ...]:
+        """Change the weights by one batch; the loss, and how many answers were right."""
+        outputs = network(faces)
+        loss = objective(outputs, targets)
+        if settings.mixup:
+            loss = share * loss + (1 - share) * objective(outputs, partners)
+        if teacher is not None:
+            with fabric.autocast(), torch.no_grad():
+                answers = teacher(faces)
+            loss = torch.lerp(loss, F.cross_entropy(outputs, answers), settings.teacher_weight)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        return loss.detach(), right_answers(outputs.detach(), targets).sum()
+
+    alone_on_gpu = fabric.device.type == "cuda" and fabric.world_size == 1
+    take = Recorded(update) if alone_on_gpu and settings.optimizer != "sgd" else update
 
     batch = min(settings.batch_size, len(images))
     steps = len(images) // batch  # the last, smaller batch is left out: a new order brings it next
@@ -140,6 +187,7 @@ def fit(
 
     bar = progress_bar(settings.epochs * steps, title, unit="batch")
     bar.update(epoch * steps)
+    saved = time.monotonic()
     while epoch < settings.epochs:
         epoch += 1
         torch.manual_seed(settings.seed * 1000 + epoch)  # dropout, mixup
@@ -149,32 +197,26 @@ def fit(
         view_numbers = torch.Generator().manual_seed(
             (settings.seed * 1000 + epoch) * 1000 + fabric.global_rank
         )
+        views_a_step = batch // fabric.world_size * views
+        numbers = draw_numbers(steps * views_a_step, view_numbers).to(images.device)
         side = settings.small_side if epoch <= settings.small_epochs else images.shape[-1]
         model.train()
         loss_sum, right = torch.zeros(2, device=fabric.device)
         seen = 0
         for step in range(steps):
             lr = learning_rate((epoch - 1) * steps + step, steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
             chosen = order[step * batch : (step + 1) * batch]
             chosen = chosen[fabric.global_rank :: fabric.world_size].repeat(views)
-            faces = augment(images[chosen], settings.augmentation, view_numbers, side)
-            faces = standardise(faces)
+            drawn = numbers[step * views_a_step : (step + 1) * views_a_step]
+            faces = standardise(augment(images[chosen], settings.augmentation, drawn, side))
             targets = labels[chosen]
             faces, partners, share = mixup(faces, targets, settings.mixup)
 
-            outputs = network(faces)
-            loss = objective(outputs, targets)
-            if share < 1:
-                loss = share * loss + (1 - share) * objective(outputs, partners)
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
+            loss, count = take(faces, targets, partners, share, lr)
 
             update_average(average, model, settings.ema_decay, (epoch - 1) * steps + step)
-            loss_sum += loss.detach()
-            right += right_answers(outputs.detach(), targets).sum()
+            loss_sum += loss
+            right += count
             seen += len(targets)
             bar.update()
             if step % 20 == 0:
@@ -192,10 +234,15 @@ def fit(
             row |= validate(average, *validation)
         history.append(row)
         if validation is None or best is None or row["val_accuracy"] > best["val_accuracy"]:
-            best = row | {"weights": _cpu_copy(average)}
+            best = row | {"weights": _rounded(average)}
         bar.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key != "lr"})
+        finished = epoch == settings.epochs
         if checkpoint is not None and fabric.is_global_zero:
-            _save(checkpoint, epoch, history, best, model, average, optimizer)
+            if finished:
+                _save(checkpoint, epoch, history, best)
+            elif time.monotonic() - saved >= SAVE_EVERY:
+                _save(checkpoint, epoch, history, best, model, average, optimizer)
+                saved = time.monotonic()
         on_epoch(row)
     bar.close()
     assert best is not None  # settings.epochs is at least 1
@@ -245,10 +292,11 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
         kernels = [p for p in matrices if p.ndim == 4 and min(p.shape[:2]) > 1]
         others = [p for p in matrices if p.ndim != 4 or min(p.shape[:2]) == 1]
         mine = {"params": kernels, "weight_decay": settings.weight_decay, "muon": True}
-        return Muon([mine, groups[0] | {"params": others}, groups[1]], lr=settings.lr)
+        rest = groups[0] | {"params": others}
+        return Muon([mine, rest, groups[1]], lr=settings.lr, capturable=vectors[0].is_cuda)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, capturable=vectors[0].is_cuda)
 
 
 def learning_rate(step: int, steps_an_epoch: int, settings: Training) -> float:
@@ -268,11 +316,14 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     d grows from 0.1 to `decay`, so that the untrained start is soon forgotten; `decay` 0 copies.
     """
     decay = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    for a, m in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if a.is_floating_point():
-            a.lerp_(m.to(a.dtype), 1 - decay)
-        else:
-            a.copy_(m)
+    mine, theirs = ([*net.parameters(), *net.buffers()] for net in (average, model))
+    pairs = list(zip(mine, theirs, strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+    # All tensors in one call: on a GPU, one call each would cost more than the network's own step.
+    torch._foreach_lerp_([a for a, _ in moving], [m for _, m in moving], 1 - decay)
+    if counts:
+        torch._foreach_copy_([a for a, _ in counts], [m for _, m in counts])
 
 
 def validate_classes(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -284,22 +335,22 @@ def validate_classes(model: nn.Module, images: Tensor, labels: Tensor) -> dict[s
     }
 
 
-def _cpu_copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+def _rounded(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights on the CPU, float16; counts stay integers."""
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return {n: t.half() if t.is_floating_point() else t.clone() for n, t in weights.items()}
 
 
-def _save(
-    path: Path, epoch: int, history: list, best: dict, model: nn.Module, average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> None:  # fmt: skip
-    """Write the state after an epoch, whole or not at all."""
+def _save(path: Path, epoch: int, history: list, best: dict, *going: StateHolder) -> None:
+    """Write the state after an epoch, whole or not at all.
+
+    `going` are model, average and optimizer, from which the run can go on; a finished run needs
+    none, and its file is a tenth of the size.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    state = {
-        "epoch": epoch, "history": history, "best": best, "model": model.state_dict(),
-        "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-    }  # fmt: skip
-    torch.save(state, part)
+    states = [holder.state_dict() for holder in going]
+    torch.save({"epoch": epoch, "history": history, "best": best, "going": states}, part)
     os.replace(part, path)
 
 
@@ -309,9 +360,16 @@ def _restore(
     """Read what `_save` wrote: epochs done, history, best epoch."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["best"]["weights"])
+        if state["going"]:
+            model.load_state_dict(state["going"][0])
+            average.load_state_dict(state["going"][1])
+            # Where the optimizer keeps its numbers depends on the device of today.
+            for saved, own in zip(
+                state["going"][2]["param_groups"], optimizer.param_groups, strict=True
+            ):
+                saved |= {name: own[name] for name in ("capturable",) if name in own}
+            optimizer.load_state_dict(state["going"][2])
     except Exception as error:  # torch.load raises a dozen kinds, each for a damaged file
         raise UserError(
             f"{path} is no usable checkpoint ({type(error).__name__}): delete it; "

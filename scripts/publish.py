@@ -22,7 +22,7 @@ def publish(study: str) -> None:
     """Write `reports/<study>` anew."""
     build, reports = build_folder(study), project_root() / "reports" / study
     shutil.rmtree(reports, ignore_errors=True)
-    for notebook in sorted(build.glob("[0-9]*.ipynb")):
+    for notebook in sorted([*build.glob("[0-9]*.ipynb"), *build.glob("teachers/*.ipynb")]):
         if not notebook.name.endswith(".running.ipynb"):
             copy(notebook, reports / "notebooks" / notebook.name)
     line = "figures/70_video_valence/line.png"

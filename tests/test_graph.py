@@ -19,6 +19,14 @@ def body(stage: dict) -> dict:
     return stage.get("do", stage)
 
 
+def items(stage: dict, study: str) -> list[dict]:
+    """What a stage is run for in a study, beside its name."""
+    tasks = stage.get("matrix", {}).get("task", [])
+    named = stage.get("foreach", {})
+    rows = [i for i in named.values() if i.get("study") == study] if isinstance(named, dict) else []
+    return [{"task": task} for task in tasks] or rows or [{}]
+
+
 def runs(stage: dict) -> Path:
     """The notebook or script that a stage runs."""
     words = body(stage)["cmd"].split()
@@ -56,10 +64,12 @@ def test_params_exist(name, study):
     if name == "draw" and study != "sample":
         pytest.skip("only the sample study draws its data")
     for param in body(STAGES[name]).get("params", []):
-        for task in body(STAGES[name]).get("matrix", {}).get("task", [""]):
+        for item in items(STAGES[name], study):
             path = param.replace("${key}", study).replace("${item.study}", study)
             section = PARAMS
-            for part in path.replace("${item.task}", task).split("."):
+            for name_, value in item.items():
+                path = path.replace(f"${{item.{name_}}}", str(value))
+            for part in path.split("."):
                 section = section[part]
 
 
@@ -76,6 +86,12 @@ def test_passed_names_stand_in_the_parameters_cell(name):
     exec(marked[0].source, namespace)
     # Without `seed` a stage takes the study's own.
     assert passed | {"seed"} >= {n for n in namespace if not n.startswith("__")} >= passed
+
+
+@pytest.mark.parametrize("study", PARAMS["studies"])
+def test_all_teachers_are_trained(study):
+    trained = [item["teacher"] for item in items(STAGES["teach"], study)]
+    assert trained == list(PARAMS["studies"][study]["teachers"])
 
 
 @pytest.mark.parametrize("study", PARAMS["studies"])

@@ -31,6 +31,7 @@ def _process(rank: int, port: int, roots: list[Path], task: str, dies_after: int
     os.environ |= environment(rank, port)
     torch.set_num_threads(1)
     torch.cuda.device_count = lambda: 0
+    training.SAVE_EVERY = 0
     save = training._save
 
     def save_and_die(path, epoch, *state):
