@@ -11,12 +11,14 @@ from fer_lib.metrics import read_figures
 PAPER_A = (
     ("Parameters, 7 classes", "2.37 M", "model.parameters"),
     ("FER2013, 7 classes, PrivateTest", "not stated", "fer13_7.private.accuracy"),
+    ("... mirror image averaged", "not stated", "fer13_7.private.accuracy_flip"),
     ("... without images that stand in Training", "not stated", "fer13_7.private_dedup.accuracy"),
     ("FER2013, 3 classes, PrivateTest", "not stated", "fer13_3.private.accuracy"),
     ("FER2013, 3 classes, Public + Private", "81.08 % (split inferred)",
      "fer13_3.public_private.accuracy"),
     ("CK+, 7 classes, random folds", "96.77 % (split inferred)", "ckplus_7.random_split.accuracy"),
     ("CK+, 7 classes, folds by subject", "not stated", "ckplus_7.subject_10fold.accuracy"),
+    ("... never trained on FER2013", "not stated", "ckplus_7_from_nothing.subject_10fold.accuracy"),
 )  # fmt: skip
 PAPER_B = (
     ("Emotion, MSFERNet with two heads", "over 80 % (validation 85 %)",
@@ -90,6 +92,7 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
         rows.append((what, stated, in_words(entry), mean, images, key))
     faces = {"A": "paper A (real faces)", "B": "paper B (its own faces)"}[paper]
     columns = ["figure", faces, "this study", "over seeds", "images", "key"]
+    rows = [row for row in rows if row[2] != "-"]
     table = pd.DataFrame(rows, columns=columns)
     return table if (table["over seeds"] != "-").any() else table.drop(columns="over seeds")
 

@@ -39,7 +39,7 @@ KINDS = {
     "convolution": ("conv",),
     "batch norm": ("batch_norm",),
     "fused by the compiler": ("fused", "compiledfxgraph"),
-    "pooling": ("mean", "amax", "reduction", "::sum"),
+    "pooling": ("mean", "amax", "::max", "reduction", "::sum"),
     "elementwise": (
         "add", "mul", "relu", "threshold", "sigmoid", "div", "copy", "fill", "zero", "clamp", "pow",
         "lerp", "cat", "expand", "where", "masked", "eq", "sqrt", "elementwise",

@@ -210,7 +210,7 @@ check(channel_attention)
 # %% [markdown] open
 # ## 2.6 What does the 5×5 branch buy? (medium, open)
 #
-# Two 3×3 layers in a row see as far as one 5×5 layer. Compare their parameters for 44 channels in
+# Two 3×3 layers in a row see as far as one 5×5 layer. Compare their parameters for 40 channels in
 # and out, with your function of 2.2. Why may parallel branches still be worth their price on
 # faces? How would you find out with this study, and how many trainings would you need before you
 # believed the answer? (`studies.sample.model.branches` in `params.yaml` is the switch.)
