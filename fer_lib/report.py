@@ -82,7 +82,8 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
     """Paper "A" or "B" beside this study, one row a figure; intervals are 95 % bootstrap ones.
 
     "this study" is the published network; "over seeds" the mean of several and their spread, whose
-    key is that of the figure after "seeds."; without any such figure the column is left out.
+    key is that of the figure after "seeds."; without any such figure the column is left out, and so
+    is a row whose figure no stage has written.
     """
     rows = []
     for what, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
