@@ -145,8 +145,10 @@ def _pretraining(study: str, settings: Study, faces: Fer13) -> Run:
     )  # fmt: skip
 
 
-def _part(images: np.ndarray, targets: np.ndarray, chosen: np.ndarray) -> Part:
-    return torch.from_numpy(images[chosen]), torch.from_numpy(targets[chosen])
+def _parts(faces: Fer13, targets: np.ndarray, used: np.ndarray) -> list[Part]:
+    """Training and validation: of the faces that are used, images and what to say of them."""
+    chosen = [used & (faces.usage == usage) for usage in ("Training", "PublicTest")]
+    return [(torch.from_numpy(faces.images[c]), torch.from_numpy(targets[c])) for c in chosen]
 
 
 def _weights(model: nn.Module) -> Tensor:
@@ -155,10 +157,7 @@ def _weights(model: nn.Module) -> Tensor:
 
 
 def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: str) -> Run:
-    training, validation = (
-        _part(faces.images, faces.labels, faces.usage == usage)
-        for usage in ("Training", "PublicTest")
-    )
+    training, validation = _parts(faces, faces.labels, np.ones(len(faces), dtype=bool))
     torch.manual_seed(train.seed)
     model = MSFERNet(len(FER_CLASSES), settings.model, train.dropout)
     data = [*training, *validation, _weights(model)]
@@ -176,11 +175,7 @@ def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int)
     if seed:
         train, folder = train.model_copy(update={"seed": seed}), build / "seeds" / str(seed)
     labels = faces.labels if task == "fer13-7" else remap_valence(faces.labels)
-    known = labels >= 0  # surprise has no valence class
-    training, validation = (
-        _part(faces.images, labels, known & (faces.usage == usage))
-        for usage in ("Training", "PublicTest")
-    )
+    training, validation = _parts(faces, labels, labels >= 0)  # surprise has no valence class
     start = build / "encoder.safetensors" if task == "fer13-7" else folder / "fer13-7.safetensors"
     before = stage(study, "pretrain") if task == "fer13-7" else stage(study, "fer13-7", seed)
     _need(start, before)
@@ -205,12 +200,9 @@ def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int)
 def _two_heads(study: str, task: str, settings: Study, faces: Fer13) -> Run:
     train, build = settings.intensity[task], build_folder(study)  # type: ignore[index]
     targets, left_out = targets_from_votes(faces.votes)
-    used = (left_out == "").to_numpy()
-    training, validation = (
-        _part(faces.images, targets, used & (faces.usage == usage))
-        for usage in ("Training", "PublicTest")
-    )
+    training, validation = _parts(faces, targets, (left_out == "").to_numpy())
     torch.manual_seed(train.seed)
+    # Drawn in either case, as in the notebook: the heads take the random numbers after it.
     encoder = make_encoder(settings.vgg if task == "ferplus-7-vgg" else settings.model)
     if task == "ferplus-7":
         _need(build / "fer13-7.safetensors", stage(study, "fer13-7"))
