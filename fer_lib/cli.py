@@ -600,28 +600,52 @@ def train(
     task: Annotated[
         str,
         typer.Argument(
-            metavar="TASK",
+            metavar="[TASK]",
+            show_default=False,
             help="pretrain (SupCon), a teacher such as teacher-1, fer13-7, fer13-3, ferplus-7, "
-            "ferplus-7-vgg.",
+            "ferplus-7-vgg. Without it: all networks, each a process of its own.",
         ),
-    ],
+    ] = "",
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="A further seed of fer13-7 or fer13-3.")
     ] = 0,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default="4 on a GPU, 1 without",
+            help="Without a task: how many networks to train side by side.",
+        ),
+    ] = 0,
 ) -> None:
-    """Train one network of a study, with one process or, under torchrun, with several.
+    """Train all networks of a study, or one: with one process or, under torchrun, with several.
 
-    The run is the one of the study's notebooks, with its settings from params.yaml. What it leaves
-    behind is a checkpoint in .scratch, which `dvc repro` takes over instead of training.
+    The runs are those of the study's notebooks, with its settings from params.yaml. What they leave
+    behind are checkpoints in .scratch, which `dvc repro` takes over instead of training.
 
     ```text
+    fer train sample
     fer train sample fer13-7
     torchrun --nproc-per-node 2 -m fer_lib.cli train paper pretrain
     ```
     """
-    from fer_lib.train_command import command
+    if (task and at_once) or (seed and not task):
+        raise UserError(
+            "--at-once is for all networks and --seed for one: name a task beside --seed, and none "
+            "beside --at-once."
+        )
+    if task:
+        from fer_lib.train_command import command
 
-    command(name.value, task, seed, typer.echo)
+        command(name.value, task, seed, typer.echo)
+        return
+    from fer_lib.train_study import default_at_once, train_all
+
+    train_all(name.value, at_once or default_at_once(), typer.echo)
+    typer.echo(
+        "All networks are trained. Go on with `dvc repro`: its notebooks take the checkpoints over."
+    )
 
 
 # --------------------------------------------------------------------------------------- course

@@ -6,6 +6,8 @@ or on many, they train together: each takes its part of every batch, and the gra
 
 The run is the one of notebooks 20, 25, 30 and 45, and so is the name of its checkpoint. Once it is
 finished, `dvc repro` runs those notebooks, and they take the checkpoint over instead of training.
+A network that other runs begin with or learn from is written to build/STUDY as well, so that all of
+a study's runs can be done before the first notebook: `train_study.py` does.
 """
 
 import hashlib
@@ -23,16 +25,19 @@ from torch import Tensor, nn
 from fer_lib.checkpoints import (
     TRAINING_CODE,
     TWO_HEAD_CODE,
+    Card,
     fingerprint,
     load_encoder,
     make_encoder,
+    read_weights,
+    save_weights,
     trained_at,
 )
 from fer_lib.errors import UserError
 from fer_lib.intensity import targets_from_votes
 from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
 from fer_lib.model import MSFERNet, SupConNet
-from fer_lib.params import Study, Training, load
+from fer_lib.params import Architecture, Study, Training, load
 from fer_lib.paths import build_folder, scratch_folder
 from fer_lib.prepared import Fer13, load_fer13
 from fer_lib.progress import PROGRESS_FILE
@@ -57,6 +62,7 @@ class Run:
         objective: see `training.fit`.
         checkpoint: of the name that the notebook gives it.
         title: of the progress bar.
+        network: where the trained network goes if other runs begin with it or learn from it.
         views, classes, validation, validate, teacher: see `training.fit`.
         code: the modules whose code decides what it computes.
     """
@@ -67,6 +73,7 @@ class Run:
     objective: Objective
     checkpoint: Path
     title: str
+    network: Path | None = None
     classes: int | None = None
     views: int = 1
     validation: Part | None = None
@@ -141,7 +148,7 @@ def _pretraining(study: str, settings: Study, faces: Fer13) -> Run:
     return Run(
         model, training, pretrain, contrast(pretrain),
         scratch_folder() / f"pretrain-{study}-{name}.pt", f"SupCon {study}",
-        views=2, classes=len(FER_CLASSES),
+        network=build_folder(study) / "encoder.safetensors", views=2, classes=len(FER_CLASSES),
     )  # fmt: skip
 
 
@@ -165,6 +172,7 @@ def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: s
     return Run(
         model, training, train, cross_entropy(train),
         scratch_folder() / f"teacher-{study}-{mark}.pt", f"{name} {study}",
+        network=build_folder(study) / "teachers" / f"{name}.safetensors",
         classes=len(FER_CLASSES), validation=validation,
     )  # fmt: skip
 
@@ -193,6 +201,7 @@ def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int)
     return Run(
         model, training, train, cross_entropy(train),
         scratch_folder() / f"{task}-{study}-{mark}.pt", f"{task} {study}",
+        network=folder / "fer13-7.safetensors" if task == "fer13-7" else None,
         classes=len(classes), validation=validation, teacher=teacher,
     )  # fmt: skip
 
@@ -274,6 +283,32 @@ def train(run: Run, fabric: Fabric) -> Fitted:
     return fitted
 
 
+def hand_on(run: Run, fitted: Fitted, study: str, arch: Architecture) -> None:
+    """Write the network of `run.network`, unless the file holds these very numbers already.
+
+    The stage's notebook writes the numbers once more, with all that it found out about them.
+    """
+    if run.network is None:
+        return
+    pretrained = run.views == 2
+    weights = {
+        name.removeprefix("encoder.") if pretrained else name: tensor.float()
+        for name, tensor in fitted.weights.items()
+        if name.startswith("encoder.") or not pretrained
+    }
+    try:
+        there = read_weights(run.network)[0]
+    except UserError:  # missing or damaged
+        there = {}
+    if there.keys() == weights.keys() and all(torch.equal(there[n], weights[n]) for n in weights):
+        return
+    card = Card(
+        "encoder" if pretrained else "classifier", study, "supcon" if pretrained else "fer13-7",
+        arch, run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code), notes={},
+    )  # fmt: skip
+    save_weights(run.network, weights, card, half=True)
+
+
 def _gathered(value: str, fabric: Fabric) -> list[Any]:
     """What each process says."""
     said: list[Any] = [value]
@@ -296,6 +331,7 @@ def command(study: str, task: str, seed: int, tell: Callable[[str], None]) -> No
         tell(f"{run.title}: {len(run.training[0]):,} faces, {where}")
     fitted = train(run, fabric)
     if fabric.is_global_zero:
+        hand_on(run, fitted, study, load(study).model)
         tell(
             f"Epoch {fitted.best_epoch} of {len(fitted.history)} is kept. Written: {run.checkpoint}"
         )

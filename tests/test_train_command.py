@@ -1,6 +1,9 @@
 """`fer train`: the notebooks' runs and names; two processes agree, and go on after a kill."""
 
 import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import nbformat
@@ -12,8 +15,8 @@ from imports import ROOT
 from two_processes import train_pair
 from typer.testing import CliRunner
 
-from fer_lib import train_command, training
-from fer_lib.checkpoints import Card, save_weights
+from fer_lib import train_command, train_study, training
+from fer_lib.checkpoints import Card, read_weights, save_weights
 from fer_lib.cli import app
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES
@@ -185,3 +188,73 @@ def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
     assert resumed["history"] == whole["history"]
     for name, weights in whole["best"]["weights"].items():
         assert torch.equal(weights, resumed["best"]["weights"][name]), name
+
+
+def test_what_a_run_hands_on_is_its_network_and_nothing_is_written_twice(project):
+    for task, file in (("pretrain", "encoder"), ("teacher-1", "teachers/teacher-1")):
+        path = project / "build" / "sample" / f"{file}.safetensors"
+        assert fer_train(task).exit_code == 0
+        run = train_command.prepare("sample", task)
+        kept = torch.load(run.checkpoint)["best"]["weights"]
+        weights, card = read_weights(path)
+        for name, values in weights.items():
+            name = f"encoder.{name}" if task == "pretrain" else name
+            assert torch.equal(values, kept[name].float()), name
+        # What the notebook then says of the same numbers stays.
+        save_weights(path, weights, replace(card, notes={"of": "the notebook"}))
+        assert fer_train(task).exit_code == 0
+        assert read_weights(path)[1].notes == {"of": "the notebook"}
+
+
+def test_a_network_waits_for_those_it_learns_from():
+    listed = train_study.jobs(load("paper"))
+    assert len(listed) == len(set(map(str, listed)))
+    for place, job in enumerate(listed):
+        assert set(job.after) <= set(listed[:place])
+    needs = {str(job): {str(other) for other in job.after} for job in listed}
+    assert needs["fer13-7-seed-3"] == {"pretrain", "teacher-1", "teacher-2", "teacher-3"}
+    assert needs["fer13-3-seed-3"] == {"fer13-7-seed-3"}
+    assert needs["ferplus-7"] == {"fer13-7"}
+
+
+@pytest.mark.timeout(240)
+def test_a_whole_study_is_trained_and_every_notebook_takes_it_over(project):
+    mpl.use("Agg")
+    result = CliRunner().invoke(app, ["train", "sample", "--at-once", "2"])
+    assert result.exit_code == 0, result.output
+    for notebook, names in (
+        ("20_pretrain.ipynb", {}),
+        ("25_teach.ipynb", {"task": "teacher-1"}),
+        ("30_train.ipynb", {"task": "fer13-7"}),
+        ("30_train.ipynb", {"task": "fer13-7", "seed": 2}),
+        ("30_train.ipynb", {"task": "fer13-3", "seed": 2}),
+        ("45_train_intensity.ipynb", {"task": "ferplus-7"}),
+        ("45_train_intensity.ipynb", {"task": "ferplus-7-vgg"}),
+    ):
+        checkpoint = up_to_the_checkpoint(notebook, study="sample", **names)["checkpoint"]
+        assert torch.load(checkpoint)["going"] == [], (notebook, names)  # finished
+
+
+def test_a_run_that_fails_is_told_and_ends_the_others(project, monkeypatch):
+    """teacher-1 fails at once; pretrain, which would sleep on, is ended; fer13-7 never begins."""
+    begun = {}
+
+    def start(study, job, at_once):
+        log = train_study._log(study, job)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("a line\nthe reason\n")
+        code = "import time; time.sleep(60)" if job.task == "pretrain" else "raise SystemExit(2)"
+        begun[job.task] = subprocess.Popen([sys.executable, "-c", code])
+        return begun[job.task]
+
+    monkeypatch.setattr(train_study, "_start", start)
+    with pytest.raises(UserError, match=r"teacher-1 failed: the reason \(all of it: .*teacher-1"):
+        train_study.train_all("sample", 2, print)
+    assert set(begun) == {"pretrain", "teacher-1"}
+    assert begun["pretrain"].poll() is not None
+
+
+def test_options_that_mean_nothing_together_are_refused(project):
+    for words in (["--seed", "2"], ["fer13-7", "--at-once", "2"]):
+        result = CliRunner().invoke(app, ["train", "sample", *words])
+        assert result.exit_code == 2 and "--at-once is for all networks" in result.stderr

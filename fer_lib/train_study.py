@@ -1,0 +1,124 @@
+"""What `fer train STUDY` does without a task: all networks of a study, several at once.
+
+Stage by stage, `dvc repro` trains one network after the other. A network of 2.37 million
+parameters leaves most of a large GPU idle, so here each is a process of its own (`fer train STUDY
+TASK`), begun as soon as the networks are there that it begins with or learns from. Afterwards
+`dvc repro` runs the notebooks, which take the checkpoints over.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fer_lib.errors import UserError
+from fer_lib.params import Study, load
+from fer_lib.paths import scratch_folder
+from fer_lib.progress import PROGRESS_FILE, progress_bar
+
+LOOK_EVERY = 0.2  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of `fer train STUDY TASK`.
+
+    Attributes:
+        task: see `train_command.prepare`.
+        seed: a further one; 0 is that of `params.yaml`.
+        after: the jobs that must be finished before it begins.
+    """
+
+    task: str
+    seed: int = 0
+    after: tuple["Job", ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.task}-seed-{self.seed}" if self.seed else self.task
+
+
+def jobs(settings: Study) -> list[Job]:
+    """All runs of a study. Where not all can run at once, the first ones go first."""
+    pretrain = Job("pretrain")
+    teachers = tuple(Job(name) for name in settings.teachers)
+    sevens = [Job("fer13-7", seed, (pretrain, *teachers)) for seed in (0, *settings.further_seeds)]
+    threes = [Job("fer13-3", seven.seed, (seven,)) for seven in sevens]
+    intensity = [Job("ferplus-7", after=(sevens[0],)), Job("ferplus-7-vgg")]
+    return [pretrain, *teachers, *sevens, *threes, *intensity]
+
+
+def default_at_once() -> int:
+    """How many networks to train side by side: what fills a large GPU, or one on a CPU."""
+    return 4 if torch.cuda.is_available() else 1
+
+
+def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
+    """Train every network of a study whose checkpoint is not there yet.
+
+    What a run prints goes to `.scratch/logs`. A killed run leaves its checkpoint, and the same
+    command goes on with all of them.
+
+    Args:
+        study: of `params.yaml`.
+        at_once: processes side by side, at least 1; without a GPU they share the CPU's cores.
+        tell: is given a line for each network that is finished.
+
+    Raises:
+        UserError: if a run fails, with what it said and where; no other one is begun then.
+    """
+    waiting, running, finished = jobs(load(study)), dict[Job, subprocess.Popen](), set[Job]()
+    started = dict[Job, float]()
+    try:
+        with progress_bar(len(waiting), f"{study}: networks", unit="network") as bar:
+            while waiting or running:
+                ready = [job for job in waiting if finished.issuperset(job.after)]
+                for job in ready[: at_once - len(running)]:
+                    waiting.remove(job)
+                    running[job], started[job] = _start(study, job, at_once), time.monotonic()
+                bar.set_postfix_str(", ".join(map(str, running)))
+                time.sleep(LOOK_EVERY)
+                for job in [job for job, process in running.items() if process.poll() is not None]:
+                    if running.pop(job).returncode:
+                        raise UserError(
+                            f"{job} failed: {_last_line(_log(study, job))} (all of it: "
+                            f"{_log(study, job)}). Run the same command again to go on."
+                        )
+                    finished.add(job)
+                    bar.update()
+                    seconds = time.monotonic() - started[job]
+                    bar.clear()
+                    tell(f"{job}: {_last_line(_log(study, job), -2)} {seconds:.0f} s")
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+
+
+def _log(study: str, job: Job) -> Path:
+    return scratch_folder() / "logs" / f"{study}-{job}.txt"
+
+
+def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
+    """A process that trains a network; what it prints goes to its log."""
+    log = _log(study, job)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {PROGRESS_FILE: os.devnull}
+    if not torch.cuda.is_available():
+        cores = max((os.cpu_count() or 1) // at_once, 1)  # more threads than cores are slower
+        environment["OMP_NUM_THREADS"] = str(cores)
+    command = [sys.executable, "-m", "fer_lib.cli", "train", study, job.task]
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [*command, "--seed", str(job.seed)], stdout=file, stderr=file, env=environment
+        )
+
+
+def _last_line(log: Path, which: int = -1) -> str:
+    lines = log.read_text().splitlines() or ["nothing"]
+    return lines[max(which, -len(lines))]
