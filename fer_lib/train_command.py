@@ -302,9 +302,11 @@ def hand_on(run: Run, fitted: Fitted, study: str, arch: Architecture) -> None:
         there = {}
     if there.keys() == weights.keys() and all(torch.equal(there[n], weights[n]) for n in weights):
         return
+    best = fitted.history[fitted.best_epoch - 1]
+    notes = {} if pretrained else {"validation_accuracy": round(best["val_accuracy"], 4)}
     card = Card(
         "encoder" if pretrained else "classifier", study, "supcon" if pretrained else "fer13-7",
-        arch, run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code), notes={},
+        arch, run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code), notes,
     )  # fmt: skip
     save_weights(run.network, weights, card, half=True)
 
