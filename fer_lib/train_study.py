@@ -7,6 +7,7 @@ TASK`), begun as soon as the networks are there that it begins with or learns fr
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
         UserError: if a run fails, with what it said and where; no other one is begun then.
     """
     waiting, running, finished = jobs(load(study)), dict[Job, subprocess.Popen](), set[Job]()
-    started = dict[Job, float]()
+    started, shown = dict[Job, float](), ""
     try:
         with progress_bar(len(waiting), f"{study}: networks", unit="network") as bar:
             while waiting or running:
@@ -80,19 +81,23 @@ def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
                 for job in ready[: at_once - len(running)]:
                     waiting.remove(job)
                     running[job], started[job] = _start(study, job, at_once), time.monotonic()
-                bar.set_postfix_str(", ".join(map(str, running)))
+                doing = ", ".join(f"{job} {_percent(_bar(study, job))}" for job in running)
+                if doing != shown:
+                    bar.set_postfix_str(doing)
+                    shown = doing
                 time.sleep(LOOK_EVERY)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
                     if running.pop(job).returncode:
+                        reason = _line(_log(study, job), -1).removeprefix("Error: ")
                         raise UserError(
-                            f"{job} failed: {_last_line(_log(study, job))} (all of it: "
-                            f"{_log(study, job)}). Run the same command again to go on."
+                            f"{job} failed (all it said: {_log(study, job)}): {reason} "
+                            "Then the same command goes on."
                         )
                     finished.add(job)
                     bar.update()
                     seconds = time.monotonic() - started[job]
                     bar.clear()
-                    tell(f"{job}: {_last_line(_log(study, job), -2)} {seconds:.0f} s")
+                    tell(f"{job}, {seconds:.0f} s: {_line(_log(study, job), -2)}")
     finally:
         for process in running.values():
             process.terminate()
@@ -104,11 +109,16 @@ def _log(study: str, job: Job) -> Path:
     return scratch_folder() / "logs" / f"{study}-{job}.txt"
 
 
+def _bar(study: str, job: Job) -> Path:
+    return _log(study, job).with_suffix(".bar")
+
+
 def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
     """A process that trains a network; what it prints goes to its log."""
-    log = _log(study, job)
+    log, bar = _log(study, job), _bar(study, job)
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {PROGRESS_FILE: os.devnull}
+    bar.unlink(missing_ok=True)
+    environment = os.environ | {PROGRESS_FILE: str(bar)}
     if not torch.cuda.is_available():
         cores = max((os.cpu_count() or 1) // at_once, 1)  # more threads than cores are slower
         environment["OMP_NUM_THREADS"] = str(cores)
@@ -119,6 +129,12 @@ def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
         )
 
 
-def _last_line(log: Path, which: int = -1) -> str:
-    lines = log.read_text().splitlines() or ["nothing"]
+def _line(log: Path, which: int) -> str:
+    lines = log.read_text().splitlines() or ["It said nothing."]
     return lines[max(which, -len(lines))]
+
+
+def _percent(bar: Path) -> str:
+    """How far a run's own bar is."""
+    drawn = re.findall(r"(\d+%)\|", bar.read_text()[-1000:]) if bar.is_file() else []
+    return drawn[-1] if drawn else "begins"

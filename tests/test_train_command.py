@@ -248,7 +248,7 @@ def test_a_run_that_fails_is_told_and_ends_the_others(project, monkeypatch):
         return begun[job.task]
 
     monkeypatch.setattr(train_study, "_start", start)
-    with pytest.raises(UserError, match=r"teacher-1 failed: the reason \(all of it: .*teacher-1"):
+    with pytest.raises(UserError, match=r"teacher-1 failed \(.*teacher-1.txt\): the reason"):
         train_study.train_all("sample", 2, print)
     assert set(begun) == {"pretrain", "teacher-1"}
     assert begun["pretrain"].poll() is not None
