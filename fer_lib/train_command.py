@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ from fer_lib.checkpoints import (
 from fer_lib.errors import UserError
 from fer_lib.intensity import targets_from_votes
 from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
-from fer_lib.model import MSFERNet, SupConNet
-from fer_lib.params import Architecture, Study, Training, load
+from fer_lib.model import Encoder, MSFERNet, SupConNet
+from fer_lib.params import Study, Training, load
 from fer_lib.paths import build_folder, scratch_folder
 from fer_lib.prepared import Fer13, load_fer13
 from fer_lib.progress import PROGRESS_FILE
@@ -283,7 +283,7 @@ def train(run: Run, fabric: Fabric) -> Fitted:
     return fitted
 
 
-def hand_on(run: Run, fitted: Fitted, study: str, arch: Architecture) -> None:
+def hand_on(run: Run, fitted: Fitted, study: str) -> None:
     """Write the network of `run.network`, unless the file holds these very numbers already.
 
     The stage's notebook writes the numbers once more, with all that it found out about them.
@@ -304,10 +304,10 @@ def hand_on(run: Run, fitted: Fitted, study: str, arch: Architecture) -> None:
         return
     best = fitted.history[fitted.best_epoch - 1]
     notes = {} if pretrained else {"validation_accuracy": round(best["val_accuracy"], 4)}
-    card = Card(
-        "encoder" if pretrained else "classifier", study, "supcon" if pretrained else "fer13-7",
-        arch, run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code), notes,
-    )  # fmt: skip
+    kind, task = ("encoder", "supcon") if pretrained else ("classifier", "fer13-7")
+    arch = cast(Encoder, run.model.encoder).arch
+    settings, commit = run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code)
+    card = Card(kind, study, task, arch, settings, commit, notes)
     save_weights(run.network, weights, card, half=True)
 
 
@@ -333,7 +333,7 @@ def command(study: str, task: str, seed: int, tell: Callable[[str], None]) -> No
         tell(f"{run.title}: {len(run.training[0]):,} faces, {where}")
     fitted = train(run, fabric)
     if fabric.is_global_zero:
-        hand_on(run, fitted, study, load(study).model)
+        hand_on(run, fitted, study)
         tell(
             f"Epoch {fitted.best_epoch} of {len(fitted.history)} is kept. Written: {run.checkpoint}"
         )

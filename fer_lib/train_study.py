@@ -135,6 +135,10 @@ def _line(log: Path, which: int) -> str:
 
 
 def _percent(bar: Path) -> str:
-    """How far a run's own bar is."""
-    drawn = re.findall(r"(\d+%)\|", bar.read_text()[-1000:]) if bar.is_file() else []
-    return drawn[-1] if drawn else "begins"
+    """How far a run's own bar is, by its file's end: the file grows all the while."""
+    if not bar.is_file():
+        return "begins"
+    with bar.open("rb") as file:
+        file.seek(max(bar.stat().st_size - 1000, 0))
+        drawn = re.findall(rb"(\d+%)\|", file.read())
+    return drawn[-1].decode() if drawn else "begins"
