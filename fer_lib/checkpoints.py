@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fer_lib.card import Card
+from fer_lib.eight_bits import pack, unpack
 from fer_lib.errors import UserError
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Architecture, VggArchitecture
@@ -28,25 +29,34 @@ from fer_lib.vgg import VggEncoder
 
 # The modules whose code decides what a training run computes.
 TRAINING_CODE = (
-    "augment", "forward", "labels", "losses", "model", "muon", "recording", "teachers", "training",
+    "augment", "eight_bits", "forward", "labels", "losses", "model", "muon", "recording",
+    "teachers", "training",
 )  # fmt: skip
+EXPONENTS = ".exponents"
 TWO_HEAD_CODE = (*TRAINING_CODE, "two_head_training", "two_heads", "vgg")
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card, half: bool = False) -> None:
-    """Write a weights file, whole or not at all.
+def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
+    """Write a weights file, whole or not at all, with not a bit lost.
+
+    Numbers that eight bits or float16 hold exactly, as they do those of a finished training run,
+    are stored so: a kernel `name` as int8 with its channels' exponents in `name.exponents`.
 
     Args:
         path: target; its folder is made.
         weights: a state dict.
         card: what to say of it.
-        half: store float16, a quarter of a per cent of a probability apart and half the size.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (t.half() if half and t.is_floating_point() else t).contiguous().cpu()
-        for name, t in weights.items()
-    }
+    tensors = {}
+    for name, tensor in weights.items():
+        tensor = tensor.contiguous().cpu()
+        if packed := pack(tensor):
+            tensors[name], tensors[name + EXPONENTS] = packed
+        elif tensor.is_floating_point() and torch.equal(tensor.half().float(), tensor.float()):
+            tensors[name] = tensor.half()
+        else:
+            tensors[name] = tensor
     part = path.with_name(path.name + ".part")
     part.write_bytes(_in_order(save(tensors, card.header())))
     os.replace(part, path)
@@ -81,7 +91,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
             f"{path} is damaged or cut short ({error}): delete it and run its stage again, "
             "or restore it with `git checkout`."
         ) from None
-    weights = {n: t.float() if t.is_floating_point() else t for n, t in weights.items()}
+    exponents = {n: weights.pop(n) for n in list(weights) if n.endswith(EXPONENTS)}
+    for name, tensor in weights.items():
+        if name + EXPONENTS in exponents:
+            weights[name] = unpack(tensor, exponents[name + EXPONENTS])
+        elif tensor.is_floating_point():
+            weights[name] = tensor.float()
     return weights, Card.from_header(header, path)
 
 
@@ -141,6 +156,11 @@ def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> 
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{path} holds another architecture ({first}): retrain it.") from None
+
+
+def numbers_of(model: torch.nn.Module) -> Tensor:
+    """All numbers of a network in one row, float32: what a run begins with, for `fingerprint`."""
+    return torch.cat([t.float().flatten() for t in model.state_dict().values()])
 
 
 def fingerprint(

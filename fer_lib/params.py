@@ -159,15 +159,14 @@ class TwoHeadTraining(Training):
 
 
 class CkPlus(Section):
-    """Cross-validation on CK+; both protocols share every setting.
+    """Cross-validation on CK+, from an encoder that has learnt FER2013.
 
-    `training` starts from an encoder that has learnt FER2013, `from_nothing` from a new one.
+    Both protocols share every setting.
     """
 
     folds: Annotated[int, Field(ge=2)]
     split_seed: int
     training: Training
-    from_nothing: Training | None = None
 
 
 class Sequences(Section):

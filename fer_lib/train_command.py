@@ -29,6 +29,7 @@ from fer_lib.checkpoints import (
     fingerprint,
     load_encoder,
     make_encoder,
+    numbers_of,
     read_weights,
     save_weights,
     trained_at,
@@ -158,16 +159,11 @@ def _parts(faces: Fer13, targets: np.ndarray, used: np.ndarray) -> list[Part]:
     return [(torch.from_numpy(faces.images[c]), torch.from_numpy(targets[c])) for c in chosen]
 
 
-def _weights(model: nn.Module) -> Tensor:
-    """All numbers of a network, in one row."""
-    return torch.cat([t.float().flatten() for t in model.state_dict().values()])
-
-
 def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: str) -> Run:
     training, validation = _parts(faces, faces.labels, np.ones(len(faces), dtype=bool))
     torch.manual_seed(train.seed)
     model = MSFERNet(len(FER_CLASSES), settings.model, train.dropout)
-    data = [*training, *validation, _weights(model)]
+    data = [*training, *validation, numbers_of(model)]
     mark = fingerprint({"task": "teacher", **train.model_dump()}, data)
     return Run(
         model, training, train, cross_entropy(train),
@@ -190,12 +186,12 @@ def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int)
     torch.manual_seed(train.seed)
     model = MSFERNet(len(classes), settings.model, train.dropout)
     model.encoder.load_state_dict(load_encoder(start, settings.model).state_dict())
-    teacher, known_weights = None, [_weights(model)]
+    teacher, known_weights = None, [numbers_of(model)]
     if train.teacher_weight:
         for name in settings.teachers:
             _need(build / "teachers" / f"{name}.safetensors", stage(study, name))
         teacher = load_teachers(build / "teachers", settings.teachers, task)
-        known_weights.append(_weights(teacher))
+        known_weights.append(numbers_of(teacher))
     data = [*training, *validation, *known_weights]
     mark = fingerprint({"task": task, **train.model_dump()}, data)
     return Run(
@@ -217,7 +213,7 @@ def _two_heads(study: str, task: str, settings: Study, faces: Fer13) -> Run:
         _need(build / "fer13-7.safetensors", stage(study, "fer13-7"))
         encoder = load_encoder(build / "fer13-7.safetensors", settings.model)
     model = TwoHeads(encoder, len(FER_CLASSES), train.dropout)
-    data = [*training, *validation, _weights(model)]
+    data = [*training, *validation, numbers_of(model)]
     mark = fingerprint({"task": task, **train.model_dump()}, data, TWO_HEAD_CODE)
     return Run(
         model, training, train, two_head_loss(train),
@@ -308,7 +304,7 @@ def hand_on(run: Run, fitted: Fitted, study: str) -> None:
     arch = cast(Encoder, run.model.encoder).arch
     settings, commit = run.settings.model_dump(mode="json"), trained_at(run.checkpoint, run.code)
     card = Card(kind, study, task, arch, settings, commit, notes)
-    save_weights(run.network, weights, card, half=True)
+    save_weights(run.network, weights, card)
 
 
 def _gathered(value: str, fabric: Fabric) -> list[Any]:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from fer_lib.checkpoints import TRAINING_CODE, fingerprint
+from fer_lib.checkpoints import TRAINING_CODE, fingerprint, numbers_of
 from fer_lib.errors import UserError
 from fer_lib.model import Classifier, Encoder, MSFERNet, ProjectionHead, SupConNet
 from fer_lib.params import Architecture, Section, Training
@@ -206,10 +206,8 @@ def train_variant(
         if variant.loss == "linear":
             torch.manual_seed(seed)  # a pretraining found done has drawn no random numbers
             model = LinearProbe(model.encoder, classes)
-    start = torch.cat([t.float().flatten() for t in model.state_dict().values()])
-    mark = fingerprint(
-        {**variant.model_dump(), **settings.model_dump()}, [images, labels, start], TRAINED_BY
-    )
+    data = [images, labels, numbers_of(model)]
+    mark = fingerprint({**variant.model_dump(), **settings.model_dump()}, data, TRAINED_BY)
     fitted = fit(
         model, images, labels, settings, objective, views=2 if variant.loss == "joint" else 1,
         classes=classes, title=f"{name}, seed {seed}",

@@ -40,7 +40,7 @@ def publish(study: str) -> None:
             if task == "ferplus-7":
                 continue  # a point better than ferplus-7-vgg, but 5 MB more in every clone
             weights, card = read_weights(build / f"{task}.safetensors")
-            save_weights(reports / "weights" / f"{task}.safetensors", weights, card, half=True)
+            save_weights(reports / "weights" / f"{task}.safetensors", weights, card)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_network_waits_for_those_it_learns_from():
     for place, job in enumerate(listed):
         assert set(job.after) <= set(listed[:place])
     needs = {str(job): {str(other) for other in job.after} for job in listed}
-    assert needs["fer13-7-seed-3"] == {"pretrain", "teacher-1", "teacher-2", "teacher-3"}
+    assert needs["fer13-7-seed-3"] == {"pretrain", *(f"teacher-{number}" for number in range(1, 6))}
     assert needs["fer13-3-seed-3"] == {"fer13-7-seed-3"}
     assert needs["ferplus-7"] == {"fer13-7"}
 

@@ -13,18 +13,22 @@ from torch import nn
 
 from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.checkpoints import fingerprint
+from fer_lib.eight_bits import rounded
 from fer_lib.errors import UserError
 from fer_lib.model import MSFERNet, SupConNet
 from fer_lib.muon import Muon, orthogonalised
 from fer_lib.params import Architecture, Augmentation, Training
 from fer_lib.training import (
+    _as_used,
     contrast,
     cross_entropy,
     fit,
     learning_rate,
     make_optimizer,
     update_average,
+    validate_classes,
 )
+from fer_lib.variants import LinearProbe
 
 SMALL = Architecture(first_width=8, second_width=8, widths=(16, 16, 16))
 SETTINGS = Training(seed=3, epochs=3, batch_size=16, lr=3e-3, ema_decay=0.9, dropout=0.1, mixup=0.2)
@@ -75,6 +79,43 @@ def test_same_seed_same_weights_other_seed_other_weights():
     first = run().weights
     assert same(first, run().weights)
     assert not same(first, run(settings=SETTINGS.model_copy(update={"seed": 4})).weights)
+
+
+def test_what_is_kept_is_what_was_judged():
+    images, labels = bars()
+    fitted = run(validation=(images, labels))
+    network = MSFERNet(4, SMALL)
+    network.load_state_dict(fitted.weights)
+    judged = validate_classes(network, images, labels)
+    best = fitted.history[fitted.best_epoch - 1]
+    assert judged == {name: best[name] for name in judged}
+    assert all(torch.equal(t, rounded({"": t})[""]) for t in fitted.weights.values())
+
+
+def test_statistics_are_counted_over_faces_as_they_are():
+    """Whatever the moving average holds, batch norm's mean is that of the first layer's output."""
+    torch.manual_seed(0)
+    images, _ = bars()
+    average, used = MSFERNet(4, SMALL), MSFERNet(4, SMALL)
+    for part in average.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.fill_(100.0)
+    _as_used(average, used, images)
+    convolution, norm = next(
+        (b[0], b[1]) for b in used.modules()
+        if isinstance(b, nn.Sequential) and len(b) > 1 and isinstance(b[1], nn.BatchNorm2d)
+    )  # fmt: skip
+    mean = convolution(standardise(images)).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, mean, atol=1e-3, rtol=1e-2)
+    assert float(next(p for n, p in average.named_buffers() if "running_mean" in n).max()) == 100
+
+
+def test_an_encoder_that_is_kept_as_it_is_keeps_its_statistics():
+    images, _ = bars()
+    average, used = (LinearProbe(MSFERNet(4, SMALL).encoder, 4) for _ in range(2))
+    _as_used(average, used, images)
+    for name, tensor in average.state_dict().items():
+        assert torch.equal(used.state_dict()[name], rounded({"": tensor})[""].float()), name
 
 
 def test_finished_checkpoint_returns_at_once_and_replays_the_history(tmp_path):
@@ -286,6 +327,15 @@ def test_augmentation_off_is_identity_and_flip_is_a_mirror():
     torch.testing.assert_close(still, images.float(), atol=0.01, rtol=0)
     mirrored = augment(images, Augmentation(flip=1.0, **nothing), numbers)
     torch.testing.assert_close(mirrored, images.float().flip(2), atol=0.01, rtol=0)
+
+
+def test_moved_faces_keep_most_of_their_fine_detail():
+    """Of noise, which is detail alone, linear interpolation would keep less than half."""
+    noise = torch.randint(0, 255, (200, 48, 48), dtype=torch.uint8)
+    numbers = draw_numbers(200, torch.Generator().manual_seed(0))
+    how = Augmentation(flip=0.0, gamma=0.0, erase=0.0, scale=0.0)
+    inside = augment(noise, how, numbers)[:, 12:36, 12:36]
+    assert float(inside.var() / noise.float().var()) > 0.6
 
 
 def test_augmentation_changes_each_face_differently():
