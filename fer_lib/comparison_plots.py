@@ -6,7 +6,19 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.text import Annotation
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+OVER_GRID = 0.9  # and under the points, so that no part of a line is lost on a line of the grid
+# Where a name may stand: x and y from its point, in points, and its alignment; the best first. The
+# line that nothing beats leaves a point to the right and below, so these come late.
+PLACES = (
+    (0, 6, "center", "bottom"), (-7, 0, "right", "center"),
+    (7, 0, "left", "center"), (0, -6, "center", "top"),
+    (-5, 5, "right", "bottom"), (5, -5, "left", "top"),
+    (5, 5, "left", "bottom"), (-5, -5, "right", "top"),
+)  # fmt: skip
 
 
 def dots_by_seed(table: pd.DataFrame, label: str, reference: bool = True) -> Figure:
@@ -26,8 +38,10 @@ def dots_by_seed(table: pd.DataFrame, label: str, reference: bool = True) -> Fig
         axis.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colours[1], linewidth=2)
     if reference:
         first = table.accuracy[table.variant == names[0]].mean()
-        axis.axvline(first, linestyle="--", color="0.6", linewidth=1, zorder=0)
+        axis.axvline(first, linestyle="--", color="0.6", linewidth=1, zorder=OVER_GRID)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.ticklabel_format(axis="x", useOffset=False)
     axis.set_xlabel(label)
     return figure
 
@@ -53,12 +67,12 @@ def pareto(
             rows = known[known.group == group] if groups else known
             colour = sns.color_palette("colorblind")[number]
             axis.scatter(rows[cost], rows.accuracy, marker=marker, color=colour, label=group)
-        _name_points(axis, known, cost)
         front = known.sort_values(cost)
         front = front[front.accuracy > front.accuracy.cummax().shift(fill_value=-np.inf)]
-        axis.step(front[cost], front.accuracy, where="post", color="0.6", zorder=0)
+        axis.step(front[cost], front.accuracy, where="post", color="0.6", zorder=OVER_GRID)
         axis.set(xscale="log", xlabel=words)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        wide = known[cost].max() > 100 * known[cost].min()  # more numbers would run together
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))  # 2 M, not 2 x 10^6
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.tick_params(axis="x", labelrotation=30)
@@ -66,17 +80,30 @@ def pareto(
     axes[0, 0].set_ylabel(label)
     if groups:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.draw_without_rendering()  # so that points have their places on the page
+    for axis, cost in zip(axes[0], costs, strict=True):
+        _name_points(axis, table.dropna(subset=[cost]), cost)
     return figure
 
 
 def _name_points(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
-    """Write each name above its point, or below where the next higher point is close."""
-    reach = np.ptp(rows.accuracy) or 1.0
-    for row in rows.itertuples():
-        cost_ratio = np.abs(np.log(rows[cost] / getattr(row, cost)))
-        above = rows.accuracy - row.accuracy
-        crowded = ((cost_ratio < 1.0) & (above > 0) & (above < 0.12 * reach)).any()
-        axis.annotate(
-            row.name, (getattr(row, cost), row.accuracy), xytext=(0, -6 if crowded else 6),
-            textcoords="offset points", ha="center", va="top" if crowded else "bottom", fontsize=8,
-        )  # fmt: skip
+    """Write each name by its point, in the place that is inside the axes and covers least."""
+    points = rows[[cost, "accuracy"]].to_numpy(dtype=float)
+    line = axis.lines[0].get_path().transformed(axis.transData)
+    taken = [Bbox([p, p]).padded(5) for p in axis.transData.transform(points)]
+    for text, point in zip(rows.name, points, strict=True):
+        name = axis.annotate(text, point, (0, 0), textcoords="offset points", fontsize=8)
+        harm = []
+        for place in PLACES:
+            box = _put(name, *place)
+            clipped = not (axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max))
+            overlaps = [Bbox.intersection(box, other) for other in taken]
+            area = sum(overlap.width * overlap.height for overlap in overlaps if overlap)
+            harm.append((clipped, area, line.intersects_bbox(box, filled=False)))
+        taken.append(_put(name, *PLACES[harm.index(min(harm))]))
+
+
+def _put(name: Annotation, x: float, y: float, ha: str, va: str) -> Bbox:
+    """Put a name in its place, and tell how much room it takes there."""
+    name.set(position=(x, y), ha=ha, va=va)
+    return name.get_window_extent().padded(2)

@@ -1,7 +1,7 @@
 """Figures: same bytes each time, nothing clipped, and no CK+ face that may not be shown."""
 
 import json
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer_lib import gallery, metrics, plots
+from fer_lib import comparison_plots, gallery, metrics, plots
 from fer_lib.audit import duplicate_of_training
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
@@ -93,6 +93,36 @@ def test_titles_do_not_run_into_one_another():
     figure.canvas.draw()
     spans = [axis.texts[0].get_window_extent() for axis in figure.axes]
     assert all(a.x1 < b.x0 for a, b in pairwise(spans))
+
+
+def test_names_of_crowded_points_are_whole_and_apart():
+    names = ["small", "msfernet", "vgg11", "vgg13", "resnet18", "network of a long name"]
+    millions = [0.06, 2.37, 9.2, 9.4, 11.2, 143.0]
+    accuracy = [66.0, 70.5, 71.1, 71.5, 71.8, 74.1]
+    table = pd.DataFrame({"name": names, "accuracy": accuracy, "millions": millions})
+    figure = comparison_plots.pareto(table, {"millions": "million weights"}, "accuracy, %")
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    boxes = [name.get_window_extent() for name in axis.texts]
+    assert [name.get_text() for name in axis.texts] == names
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert all(axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max) for box in boxes)
+    points = axis.transData.transform(table[["millions", "accuracy"]])
+    assert not any(box.contains(*point) for box in boxes for point in points)
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.02, 2.0, 15.0])
+def test_numbers_under_the_dots_of_seeds_do_not_touch(reach):
+    table = pd.DataFrame({"variant": "... not in Training, mirror averaged", "seed": [1, 2]})
+    table["accuracy"] = [69.01, 69.01 + reach]
+    figure = comparison_plots.dots_by_seed(table, "accuracy, %")
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    low, high = axis.get_xlim()
+    ticks = axis.xaxis.get_major_ticks()
+    spans = [tick.label1.get_window_extent() for tick in ticks if low <= tick.get_loc() <= high]
+    assert len(spans) > 1
+    assert all(a.x1 + 10 < b.x0 for a, b in pairwise(spans))
 
 
 @pytest.fixture
