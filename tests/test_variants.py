@@ -1,5 +1,7 @@
 """The short trainings of the comparison: alike but for the one thing that each changes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import yaml
 from imports import ROOT
 
 from fer_lib import variants
+from fer_lib.ablation_params import FromNothing, load_section
 from fer_lib.errors import UserError
 from fer_lib.losses import supcon_loss
 from fer_lib.model import Encoder, count_parameters
@@ -64,6 +67,28 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path):
         load_group("parts", tmp_path)
     with pytest.raises(UserError, match="no readable section nobody"):
         load_group("nobody", tmp_path)
+
+
+def test_the_settings_for_ckplus_are_checked_too(tmp_path):
+    assert load_section("ckplus", FromNothing).train.seed == 1
+    (tmp_path / "ablation").mkdir()
+    path = tmp_path / "ablation" / "params.yaml"
+    path.write_text("ckplus: {train: {seed: 1, epochs: 30, batch_size: 32, lr: -1}}")
+    with pytest.raises(UserError, match=r"params.yaml: ckplus.train.lr = -1: .* greater than 0"):
+        load_section("ckplus", FromNothing, tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "", "parts: [", "parts: {}", "parts: {side: x}"])
+def test_both_loaders_say_the_same_of_a_bad_file(tmp_path, text):
+    (tmp_path / "ablation").mkdir()
+    if text is not None:
+        (tmp_path / "ablation" / "params.yaml").write_text(text)
+    said = []
+    for load in (load_group, partial(load_section, kind=Group)):
+        with pytest.raises(UserError) as caught:
+            load("parts", root=tmp_path)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
 
 
 def test_shrinking_keeps_the_mean_and_nothing_at_full_size():
