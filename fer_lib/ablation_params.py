@@ -1,8 +1,4 @@
-"""Sections of `ablation/params.yaml` without variants, read and checked.
-
-`variants.load_group` reads the others, and says the same of a bad file. It keeps code of its own:
-any change to `variants` renames the checkpoints of its trainings, so that all would start anew.
-"""
+"""Sections of `ablation/params.yaml`, read and checked."""
 
 from pathlib import Path
 from typing import TypeVar

@@ -159,8 +159,8 @@ def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> 
 
 
 def numbers_of(model: torch.nn.Module) -> Tensor:
-    """All numbers of a network in one row, float32: what a run begins with, for `fingerprint`."""
-    return torch.cat([t.float().flatten() for t in model.state_dict().values()])
+    """All numbers of a network in one row (CPU, float32), for the `fingerprint` of its run."""
+    return torch.cat([t.float().cpu().flatten() for t in model.state_dict().values()])
 
 
 def fingerprint(

@@ -12,15 +12,14 @@ import cv2
 import numpy as np
 import torch
 import torchvision
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
+from fer_lib.ablation_params import load_section
 from fer_lib.checkpoints import TRAINING_CODE, fingerprint, numbers_of
-from fer_lib.errors import UserError
 from fer_lib.model import Classifier, Encoder, MSFERNet, ProjectionHead, SupConNet
 from fer_lib.params import Architecture, Section, Training
-from fer_lib.paths import project_root, scratch_folder
+from fer_lib.paths import scratch_folder
 from fer_lib.training import Objective, contrast, cross_entropy, fit
 
 TRAINED_BY = (*TRAINING_CODE, "variants")
@@ -66,23 +65,8 @@ class Group(Section):
 
 
 def load_group(name: str, root: Path | None = None) -> Group:
-    """A group of `ablation/params.yaml`, checked.
-
-    Raises:
-        UserError: naming the file and the value that is wrong.
-    """
-    path = (root or project_root()) / "ablation" / "params.yaml"
-    try:
-        return Group.model_validate(yaml.safe_load(path.read_text())[name])
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{path} has no readable section {name} ({type(error).__name__}): "
-            "restore it with `git checkout ablation/params.yaml`."
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in (name, *first["loc"]))
-        raise UserError(f"{path}: {place} = {first['input']!r}: {first['msg']}.") from None
+    """A group of `ablation/params.yaml`, checked; raises as `load_section` does."""
+    return load_section(name, Group, root)
 
 
 def shrink(images: np.ndarray, side: int) -> Tensor:

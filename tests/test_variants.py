@@ -1,7 +1,5 @@
 """The short trainings of the comparison: alike but for the one thing that each changes."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -76,19 +74,6 @@ def test_the_settings_for_ckplus_are_checked_too(tmp_path):
     path.write_text("ckplus: {train: {seed: 1, epochs: 30, batch_size: 32, lr: -1}}")
     with pytest.raises(UserError, match=r"params.yaml: ckplus.train.lr = -1: .* greater than 0"):
         load_section("ckplus", FromNothing, tmp_path)
-
-
-@pytest.mark.parametrize("text", [None, "", "parts: [", "parts: {}", "parts: {side: x}"])
-def test_both_loaders_say_the_same_of_a_bad_file(tmp_path, text):
-    (tmp_path / "ablation").mkdir()
-    if text is not None:
-        (tmp_path / "ablation" / "params.yaml").write_text(text)
-    said = []
-    for load in (load_group, partial(load_section, kind=Group)):
-        with pytest.raises(UserError) as caught:
-            load("parts", root=tmp_path)
-        said.append(str(caught.value))
-    assert said[0] == said[1]
 
 
 def test_shrinking_keeps_the_mean_and_nothing_at_full_size():
