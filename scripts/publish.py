@@ -3,7 +3,7 @@
     python scripts/publish.py STUDY
 
 Rendered notebooks with their pictures, training curves, `summary.json` (every published figure),
-`metrics.json` (the same, numbers only, for `dvc metrics`), and the trained weights as float16 where
+`metrics.json` (the same, numbers only, for `dvc metrics`), and the trained weights where
 `params.yaml` says so. No image of a data set is copied but what a figure shows. Pictures as files
 stay in build/STUDY/figures, but for what the README shows.
 """
