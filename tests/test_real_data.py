@@ -1,6 +1,5 @@
 """The readers on the real files, where a user has put them under data/raw (see data/README.md)."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ from fer_lib.errors import UserError
 from fer_lib.forward import predict_logits
 from fer_lib.intensity import rmse, targets_from_positions, targets_from_votes
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, FER_CLASSES, remap_valence
+from fer_lib.metrics import read_figures
 from fer_lib.prepared import LeftOut
 from fer_lib.readers import read_ckplus, read_fer2013
 from fer_lib.splits import random_folds, subject_folds, subjects_on_both_sides
@@ -195,11 +195,10 @@ def test_intensity_targets_of_the_real_votes(fer13):
 @needs_fer2013
 @pytest.mark.parametrize("task", ["fer13-7", "fer13-3"])
 def test_published_weights_have_the_published_figure(fer13, task):
-    root = Path(__file__).parents[1] / "reports" / "paper"
-    figure = json.loads((root / "summary.json").read_text())[
-        f"{task.replace('-', '_')}.private.accuracy"
-    ]
-    network, _ = load_model(root / "weights" / f"{task}.safetensors")
+    record = Path(__file__).parents[1] / "reports" / "paper"
+    key = f"{task.replace('-', '_')}.private.accuracy"
+    figure = read_figures(record / "summary.json")[key]
+    network, _ = load_model(record / "weights" / f"{task}.safetensors")
     labels = fer13.labels if task == "fer13-7" else remap_valence(fer13.labels)
     asked = (fer13.usage == "PrivateTest") & (labels >= 0)
     assert asked.sum() == figure["n"]
