@@ -127,6 +127,17 @@ def first_of_each(positions: np.ndarray, units: np.ndarray) -> np.ndarray:
     return positions[~pd.Series(units[positions]).duplicated().to_numpy()]
 
 
+def some_of_each_image(
+    images: np.ndarray, rng: np.random.Generator, count: int = 1000
+) -> np.ndarray:
+    """Positions of at most `count` images drawn at random, of identical ones the first: sorted.
+
+    A copy would be its own nearest neighbor, and any space looks orderly that way.
+    """
+    once = first_of_each(np.arange(len(images)), image_groups(images))
+    return np.sort(rng.permutation(once)[:count])
+
+
 def fer_plus_majority(votes: np.ndarray) -> np.ndarray:
     """The class with most FER+ votes, as a FER2013 label.
 

@@ -195,8 +195,9 @@ def find_weights(name_or_path: str | Path) -> Path:
     if name in TASKS:
         places = [build_folder("paper"), published_weights(), build_folder("sample")]
         for folder in places:
-            if (folder / f"{name}.safetensors").is_file():
-                return folder / f"{name}.safetensors"
+            for place in (folder, folder / "intensity" / name):
+                if (place / f"{name}.safetensors").is_file():
+                    return place / f"{name}.safetensors"
         searched = ", ".join(str(folder) for folder in places)
         raise UserError(
             f"no trained {name} was found (looked in {searched}): run `uv run fer study sample`, "

@@ -12,6 +12,8 @@ public. Two public stand-ins, each a number in [0, 1] for each emotion:
 N faces, K = 7 classes in the order of `labels.FER_CLASSES`.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -168,9 +170,23 @@ def concordance(targets: np.ndarray, values: np.ndarray) -> float:
 
     Unlike Pearson's correlation it falls where values have the right order but the wrong size.
     """
-    t, r = np.asarray(targets, float), np.asarray(values, float)
-    divisor = t.var() + r.var() + (t.mean() - r.mean()) ** 2
-    return float(2 * np.mean((t - t.mean()) * (r - r.mean())) / divisor) if divisor else 0.0
+    t, r = (np.asarray(a, float).ravel() for a in (targets, values))
+    sums = {"t": t, "r": r, "tt": t * t, "rr": r * r, "tr": t * r}
+    return concordance_of_sums(1, {name: a[:, None].sum(axis=1) for name, a in sums.items()})
+
+
+def concordance_of_sums(images: int, sums: Mapping[str, np.ndarray]) -> float:
+    """`concordance` from sums over the images.
+
+    Args:
+        images: how many were summed.
+        sums: (M,) each, pooled here: of targets "t", values "r", and their products "tt", "rr",
+            "tr".
+    """
+    count = images * len(sums["t"])
+    t, r, tt, rr, tr = (sums[name].sum() / count for name in ("t", "r", "tt", "rr", "tr"))
+    divisor = (tt - t * t) + (rr - r * r) + (t - r) ** 2
+    return float(2 * (tr - t * r) / divisor) if divisor > 1e-12 else 0.0
 
 
 def rank_correlation(targets: np.ndarray, values: np.ndarray) -> float:

@@ -156,8 +156,10 @@ def mean_interval(values: np.ndarray, *, n: int = 2000, seed: int = 0) -> tuple[
     return float(low), float(high)
 
 
-def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """How often the network is right, by how sure it is.
+def confidence_bins(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> dict[str, np.ndarray]:
+    """How sure a network is and how often it is right, summed over bins of confidence.
 
     Args:
         probabilities: (N, K) float, rows sum to 1.
@@ -165,22 +167,38 @@ def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 
         bins: number of equally wide bins of confidence (the largest probability), closed above.
 
     Returns:
-        One row for each bin that holds images: low, high (its limits), confidence and accuracy
-        (means, in [0, 1]), images (count).
+        (bins,) each: confidence (its sum), right and images_in_bin (counts).
     """
-    confidence = probabilities.max(axis=1)
+    confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, bins - 1)
-    frame = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
-    table = frame.groupby("bin").agg(
-        confidence=("confidence", "mean"),
-        accuracy=("accuracy", "mean"),
-        images=("bin", "size"),
+    return {
+        "confidence": np.bincount(place, confidence, minlength=bins),
+        "right": np.bincount(place[right], minlength=bins),
+        "images_in_bin": np.bincount(place, minlength=bins),
+    }
+
+
+def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """How often the network is right, by how sure it is; arguments as in `confidence_bins`.
+
+    Returns:
+        One row for each bin that holds images: low, high (its limits), confidence and accuracy
+        (means, in [0, 1]), images (count).
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    summed = pd.DataFrame(confidence_bins(probabilities, labels, bins))
+    table = pd.DataFrame(
+        {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "confidence": summed.confidence / summed.images_in_bin,
+            "accuracy": summed.right / summed.images_in_bin,
+            "images": summed.images_in_bin,
+        }
     )
-    table.insert(0, "low", edges[table.index])
-    table.insert(1, "high", edges[table.index + 1])
-    return table.reset_index(drop=True)
+    return table[table.images > 0].reset_index(drop=True)
 
 
 def expected_calibration_error(

@@ -22,6 +22,11 @@ def build_folder(study: str) -> Path:
     return project_root() / "build" / study
 
 
+def intensity_folder(study: str, task: str) -> Path:
+    """Where `ferplus-7` or `ferplus-7-vgg` lies. Without FER+ votes it holds no network."""
+    return build_folder(study) / "intensity" / task
+
+
 def scratch_folder() -> Path:
     """`.scratch`: checkpoints of training runs. Safe to delete; a finished run then starts anew."""
     return project_root() / ".scratch"

@@ -6,6 +6,7 @@ and with the same bytes each time, so that DVC sees a change only when there is 
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -100,7 +101,7 @@ class CkPlus:
 
 def save_fer13(path: Path, data: Fer13) -> None:
     """Write FER2013 to an `.npz` of the attributes' names."""
-    _save(path, _fields(data))
+    save_arrays(path, _fields(data))
 
 
 def load_fer13(path: Path) -> Fer13:
@@ -109,14 +110,14 @@ def load_fer13(path: Path) -> Fer13:
     Raises:
         UserError: if the file is missing, damaged or holds other arrays.
     """
-    return Fer13(**_load(path, [f.name for f in dataclasses.fields(Fer13)]))
+    return Fer13(**load_arrays(path, [f.name for f in dataclasses.fields(Fer13)]))
 
 
 def save_ckplus(path: Path, data: CkPlus) -> None:
     """Write CK+ to an `.npz` of the attributes' names; `left_out` as a row of counts."""
     arrays = _fields(data)
     arrays["left_out"] = np.array(dataclasses.astuple(data.left_out), dtype=np.int64)
-    _save(path, arrays)
+    save_arrays(path, arrays)
 
 
 def load_ckplus(path: Path) -> CkPlus:
@@ -125,7 +126,7 @@ def load_ckplus(path: Path) -> CkPlus:
     Raises:
         UserError: if the file is missing, damaged or holds other arrays.
     """
-    arrays = _load(path, [f.name for f in dataclasses.fields(CkPlus)])
+    arrays = load_arrays(path, [f.name for f in dataclasses.fields(CkPlus)])
     counts = LeftOut(*arrays.pop("left_out").tolist())
     return CkPlus(**arrays, left_out=counts)
 
@@ -134,16 +135,25 @@ def _fields(data: Fer13 | CkPlus) -> dict:
     return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], compressed: bool = False) -> None:
+    """Write arrays by name, whole or not at all, and the same bytes for the same numbers."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as out:
-        np.savez(out, allow_pickle=False, **arrays)
+        write = np.savez_compressed if compressed else np.savez
+        write(out, allow_pickle=False, **arrays)
     os.replace(part, path)
 
 
-def _load(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+def load_arrays(
+    path: Path, names: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
+    """Read arrays by name, those of `optional` where they are there.
+
+    Raises:
+        UserError: if the file is missing or damaged, or lacks one of `names`.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing: run `uv run dvc repro`, whose first stages write it")
@@ -151,7 +161,8 @@ def _load(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as stored:
             missing = [name for name in names if name not in stored]
             if not missing:
-                return {name: stored[name] for name in names}
+                there = [name for name in optional if name in stored]
+                return {name: stored[name] for name in [*names, *there]}
     except (BadZipFile, ValueError, EOFError, OSError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): delete it and run `uv run dvc repro`"

@@ -1,5 +1,6 @@
 """The tables that the report and the README show, made from the figures that the stages wrote."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,15 @@ LEAKY_AND_CLEAN = (
 )  # fmt: skip
 
 
+# What `dvc metrics` and `dvc exp show` compare.
+HEADLINES = (
+    "fer13_7.private.accuracy", "fer13_7.private_dedup.accuracy", "fer13_7.private.ece",
+    "seeds.fer13_7.private.accuracy", "fer13_3.public_private.accuracy",
+    "ckplus_7.subject_10fold.accuracy", "ckplus_7.random_split.accuracy",
+    "ckplus_7.zero_shot.accuracy", "ferplus_7.private.accuracy", "ferplus_7.intensity.rmse",
+)  # fmt: skip
+
+
 def merged_figures(folder: Path) -> dict[str, dict]:
     """All figures of a study: the union of `folder/*.json`.
 
@@ -62,19 +72,48 @@ def merged_figures(folder: Path) -> dict[str, dict]:
     return dict(sorted(figures.items()))
 
 
+def errors_in(notebook: Path) -> list[str]:
+    """The errors that a rendered notebook holds, as "cell 7: ValueError: ..."."""
+    cells = json.loads(notebook.read_text())["cells"]
+    return [
+        f"cell {number}: {output['ename']}: {output['evalue']}"
+        for number, cell in enumerate(cells)
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "error"
+    ]
+
+
+def recorded(build: Path, stage: str) -> dict[str, dict]:
+    """Figures of a stage that were measured once and cannot be computed from what is at hand.
+
+    They lie in `build/predictions/recorded.json` where the published networks took the place of a
+    training; each names the commit that measured it under "recorded".
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    file = build / "predictions" / "recorded.json"
+    figures = read_figures(file) if file.is_file() else {}
+    return {key: entry for key, entry in figures.items() if entry["stage"] == stage}
+
+
 def in_words(entry: dict | None) -> str:
     """A figure as text: "63.2 % (61.6 to 64.8)", "2,369,538", or "-" where there is none.
 
-    A mean over seeds has its spread as well: "63.4 % ± 0.3 (61.9 to 64.8)".
+    A mean over seeds has its spread as well: "63.4 % ± 0.3 (61.9 to 64.8)". A dagger marks a figure
+    that cannot be computed from what is at hand, but was recorded.
     """
     if entry is None:
         return "-"
     value, unit = entry["value"], entry["unit"]
-    if unit == "percent":
-        text = f"{value:.1f} %" + (f" ± {entry['spread']:.1f}" if "spread" in entry else "")
-        return text + (f" ({entry['low']:.1f} to {entry['high']:.1f})" if "low" in entry else "")
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-    return text + (f" ({entry['low']:.3f} to {entry['high']:.3f})" if "low" in entry else "")
+    digits, sign = (1, " %") if unit == "percent" else (3, "")
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}{sign}"
+    if "spread" in entry:
+        text += f" ± {entry['spread']:.{digits}f}"
+    text += "†" if "recorded" in entry else ""
+    if "low" in entry:
+        text += f" ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
+    return text
 
 
 def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFrame:

@@ -5,29 +5,17 @@ Exit status 1, with a sentence, if a rendered notebook holds an error.
 
 import json
 import sys
-from pathlib import Path
 
-import nbformat
 from rich.console import Console
 from rich.table import Table
 
-from fer_lib.report import reproduction_table
-
-
-def errors_in(notebook: Path) -> list[str]:
-    """The errors that a rendered notebook holds, as "cell 7: ValueError: ..."."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    return [
-        f"cell {number}: {output.ename}: {output.evalue}"
-        for number, cell in enumerate(cells)
-        for output in cell.get("outputs", [])
-        if output.output_type == "error"
-    ]
+from fer_lib.paths import build_folder
+from fer_lib.report import errors_in, reproduction_table
 
 
 def show(study: str) -> int:
-    """Print the reproduction tables of `reports/<study>`; the exit status."""
-    reports = Path("reports") / study
+    """Print the reproduction tables of `build/<study>/report`; the exit status."""
+    reports = build_folder(study) / "report"
     for notebook in sorted(reports.glob("notebooks/*.ipynb")):
         if found := errors_in(notebook):
             print(f"{notebook} holds an error ({found[0]}): run its stage again.", file=sys.stderr)
@@ -41,8 +29,9 @@ def show(study: str) -> int:
         for row in rows.itertuples(index=False):
             table.add_row(*row[:-1])
         console.print(table)
+    folder = f"build/{study}/report"
     console.print(
-        f"Read on: {reports}/notebooks/80_report.ipynb; every figure: {reports}/summary.json"
+        f"Read on: {folder}/notebooks/80_report.ipynb; every figure: {folder}/summary.json"
     )
     return 0
 

@@ -1,0 +1,10 @@
+"""Last stage of a study: gather its report in `build/STUDY/report`: `python scripts/collect.py STUDY`"""
+
+import sys
+
+from fer_lib.record_files import collect
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    collect(sys.argv[1])

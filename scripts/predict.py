@@ -1,0 +1,93 @@
+"""Run every trained network of a study over its test images: `python scripts/predict.py STUDY`
+
+Writes `build/STUDY/predictions/NETWORK.npz`, from which all evaluation notebooks compute their
+figures. FER2013's networks predict PublicTest and PrivateTest; the seven-class one also CK+, on
+which it was not trained; SupCon's encoder leaves its features of some faces of PublicTest.
+(The folds of CK+ are predicted where they are trained, in notebook 48.)
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer_lib import predictions
+from fer_lib.checkpoints import load_encoder, load_model, read_weights
+from fer_lib.features import features
+from fer_lib.gallery import some_of_each_image
+from fer_lib.intensity import TASKS_WITH_INTENSITIES
+from fer_lib.params import load
+from fer_lib.paths import build_folder, intensity_folder
+from fer_lib.prepared import Fer13, load_ckplus, load_fer13
+from fer_lib.progress import progress_bar
+
+
+def main(study: str) -> None:
+    """Write the predictions of a study anew."""
+    settings, build = load(study), build_folder(study)
+    out = build / "predictions"
+    shutil.rmtree(out, ignore_errors=True)
+    data = load_fer13(build / "fer13.npz")
+    test = data.select(data.usage != "Training")
+    weights = trained(study)
+    with progress_bar(len(weights) + 2, f"{study}: predictions", unit="network") as bar:
+        for name, (file, about) in weights.items():
+            network, card = load_model(file)
+            about |= {"network": name, "data": "fer2013"}
+            found = predictions.predict(network, card, test.images, test.row, about)
+            predictions.save(out / f"{name}.npz", found)
+            bar.update()
+        ck = load_ckplus(build / "ckplus.npz")
+        network, card = load_model(build / "fer13-7.safetensors")
+        about = {"network": "fer13-7-on-ckplus", "data": "ckplus", "seed": card.params["seed"]}
+        names = predictions.ckplus_names(ck)
+        found = predictions.predict(network, card, ck.images, names, about)
+        predictions.save(out / "fer13-7-on-ckplus.npz", found)
+        bar.update()
+        found = encoded(build / "encoder.safetensors", data, settings.evaluation.seed)
+        predictions.save(out / "supcon.npz", found)
+        bar.update()
+
+
+def trained(study: str) -> dict[str, tuple[Path, dict]]:
+    """Weights files by the network's name, with what their cards do not say."""
+    settings, build = load(study), build_folder(study)
+    found: dict[str, tuple[Path, dict]] = {}
+    for task, train in settings.train.items():
+        for seed in (train.seed, *settings.further_seeds):
+            folder = build if seed == train.seed else build / "seeds" / str(seed)
+            name = predictions.name_of(task, seed, train.seed)
+            found[name] = folder / f"{task}.safetensors", {"seed": seed}
+    for task in TASKS_WITH_INTENSITIES:
+        folder = intensity_folder(study, task)
+        if (folder / f"{task}.safetensors").exists():  # not without FER+ votes
+            record = json.loads((folder / f"{task}.json").read_text())
+            about = {
+                "seed": settings.intensity[task].seed,
+                "training_mean": record["training_mean"],
+            }
+            found[task] = folder / f"{task}.safetensors", about
+    return found
+
+
+def encoded(file: Path, data: Fer13, seed: int) -> predictions.Predictions:
+    """SupCon's features of the faces that notebook 55 asks about."""
+    card = read_weights(file)[1]
+    public = data.select(data.usage == "PublicTest")
+    faces = public.select(some_of_each_image(public.images, np.random.default_rng(seed)))
+    encoder = load_encoder(file, card.arch)
+    space = features(encoder, torch.from_numpy(faces.images), "features").numpy()
+    about = {
+        "network": "supcon", "task": card.task, "study": card.study, "commit": card.commit,
+        "data": "fer2013", "seed": card.params["seed"],
+    }  # fmt: skip
+    return predictions.Predictions(faces.row, about, features=space.astype(np.float16))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
