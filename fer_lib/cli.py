@@ -711,16 +711,18 @@ def site(
 
 @app.command()
 def info() -> None:
-    """Show versions and the project's folder, and which trained models are here."""
+    """Show versions, the project's folder, how this computer trains, and which models are here."""
     from importlib.metadata import version
 
     from fer_lib.inference import find_weights
     from fer_lib.labels import TASKS
     from fer_lib.paths import project_root
+    from fer_lib.precision import describe_computer
 
     packages = ("fer-study", "torch", "onnxruntime", "opencv-python-headless", "av", "dvc")
     typer.echo(", ".join(f"{name} {version(name)}" for name in packages))
     typer.echo(f"Python {sys.version.split()[0]}, project in {project_root()}")
+    typer.echo(describe_computer())
     for task in TASKS:
         try:
             typer.echo(f"{task}: {find_weights(task)}")

@@ -15,6 +15,7 @@ from fer_lib.checkpoints import fingerprint
 from fer_lib.forward import predict_logits
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Training
+from fer_lib.precision import resolve
 from fer_lib.training import Fitted, cross_entropy, fit
 
 
@@ -30,7 +31,7 @@ def run_name(
     title: str, encoder: Encoder, settings: Training, *arrays: np.ndarray | torch.Tensor
 ) -> str:
     """A file name that is the same only for the same settings, data, starting weights and code."""
-    everything = {"training": settings.model_dump(), "model": encoder.arch.as_dict()}
+    everything = {"training": resolve(settings).model_dump(), "model": encoder.arch.as_dict()}
     weights = [encoder.state_dict()[name] for name in sorted(encoder.state_dict())]
     return f"{title}-{fingerprint(everything, [*arrays, *weights])}"
 

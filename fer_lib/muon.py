@@ -11,7 +11,9 @@ from torch import Tensor
 MOMENTUM = 0.9
 
 
-def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
+def orthogonalised(
+    matrix: Tensor, iterations: int = 5, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Nearly U V' of the singular value decomposition U S V': all singular values near 1.
 
     Newton-Schulz iterations with the coefficients of Jordan et al., which bring the values to
@@ -20,11 +22,12 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     Args:
         matrix: (M, N) float.
         iterations: five are enough for singular values above a thousandth of the largest.
+        dtype: to compute in.
 
     Returns:
         (M, N) float32. Zeros stay zeros.
     """
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     if wide := len(x) <= x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
@@ -40,7 +43,16 @@ class Muon(torch.optim.AdamW):
 
     The step is scaled by 0.2 sqrt(max(M, N)) to the size of AdamW's usual one, so `lr` and
     `weight_decay` mean the same for all parameters (Liu et al. 2025, eq. 4).
+
+    Args:
+        params: as for AdamW.
+        dtype: in which the momentum is orthogonalised.
+        settings: as for AdamW.
     """
+
+    def __init__(self, params, dtype: torch.dtype = torch.float32, **settings) -> None:
+        super().__init__(params, **settings)
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -55,7 +67,8 @@ class Muon(torch.optim.AdamW):
                 state["momentum"].mul_(MOMENTUM).add_(kernel.grad)
                 # Nesterov's look ahead
                 ahead = (kernel.grad + MOMENTUM * state["momentum"]).flatten(1)
-                step = 0.2 * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view(kernel.shape)
+                step = orthogonalised(ahead, dtype=self.dtype).view(kernel.shape)
+                step = 0.2 * max(ahead.shape) ** 0.5 * step
                 kernel.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step)
                 kernel.grad = None  # done: AdamW passes over what has no gradient
         return super().step(closure)

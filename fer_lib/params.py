@@ -6,7 +6,7 @@ Nothing here imports torch, so that a stage which needs none starts at once.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +17,8 @@ from fer_lib.paths import project_root
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,12 @@ class Training(Section):
     """One run of the training loop.
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
-    in faces (each SupCon face gives two views), `precision` as in lightning's Fabric; `optimizer`
-    is told at `training.make_optimizer`, `mixup` is the alpha of `augment.mixup`, `teacher_weight`
-    the share of the loss that asks for the teachers' answers (`teachers.py`). The first
-    `small_epochs` see faces shrunk to `small_side` pixels a side, which cost less (progressive
-    learning, Tan and Le 2021, section 4).
+    in faces (each SupCon face gives two views). `precision` is as in lightning's Fabric, or "auto":
+    bfloat16 where this computer has it, else float32 (`precision.py`); `compile` asks for
+    `torch.compile` where it pays. `optimizer` is told at `training.make_optimizer`, `mixup` is the
+    alpha of `augment.mixup`, `teacher_weight` the share of the loss that asks for the teachers'
+    answers (`teachers.py`). The first `small_epochs` see faces shrunk to `small_side` pixels a
+    side, which cost less (progressive learning, Tan and Le 2021, section 4).
     """
 
     seed: int
@@ -142,7 +145,7 @@ class Training(Section):
     teacher_weight: Share = 0.0
     small_epochs: Annotated[int, Field(ge=0)] = 0
     small_side: Annotated[int, Field(ge=16, le=48)] = 32
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    precision: Precision = "auto"
     compile: bool = False
     augmentation: Augmentation = Augmentation()
 

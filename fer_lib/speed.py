@@ -6,9 +6,7 @@ The tools of `benchmarks/training_speed.ipynb`; no study uses them. A step here 
 
 import copy
 import logging
-import os
 import platform
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.model import FACE_SIZE, MSFERNet
 from fer_lib.params import Training
+from fer_lib.precision import can_compile
 from fer_lib.progress import progress_bar
 from fer_lib.training import cross_entropy, make_optimizer, right_answers, update_average
 
@@ -71,11 +70,6 @@ PLAIN = Variant(precision="32-true", channels_last=False, compiled=False)  # all
 def devices() -> list[str]:
     """ "cpu", and "cuda" where there is such a GPU."""
     return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-
-
-def can_compile() -> bool:
-    """Whether `fit` would find the C++ compiler that `torch.compile` needs."""
-    return shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def variants(device: str) -> list[Variant]:
@@ -151,6 +145,7 @@ class Step:
         labels: Tensor | None = None,
         side: int = FACE_SIZE,
     ) -> None:
+        settings = settings.model_copy(update={"precision": variant.precision})
         self.variant, self.settings, self.side = variant, settings, side
         self.order_numbers, self.view_numbers = torch.Generator(), torch.Generator()
         self.drawn: tuple[Tensor, Tensor] | None = None

@@ -40,6 +40,7 @@ from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
 from fer_lib.model import Encoder, MSFERNet, SupConNet
 from fer_lib.params import Study, Training, load
 from fer_lib.paths import build_folder, scratch_folder
+from fer_lib.precision import resolve, summary
 from fer_lib.prepared import Fer13, load_fer13
 from fer_lib.progress import PROGRESS_FILE
 from fer_lib.teachers import Teachers, load_teachers
@@ -138,7 +139,7 @@ def _repro(stage: str) -> str:
 
 
 def _pretraining(study: str, settings: Study, faces: Fer13) -> Run:
-    pretrain = settings.pretrain
+    pretrain = resolve(settings.pretrain)
     chosen = faces.select(faces.usage == "Training")
     training = torch.from_numpy(chosen.images), torch.from_numpy(chosen.labels)
     torch.manual_seed(pretrain.seed)
@@ -160,6 +161,7 @@ def _parts(faces: Fer13, targets: np.ndarray, used: np.ndarray) -> list[Part]:
 
 
 def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: str) -> Run:
+    train = resolve(train)
     training, validation = _parts(faces, faces.labels, np.ones(len(faces), dtype=bool))
     torch.manual_seed(train.seed)
     model = MSFERNet(len(FER_CLASSES), settings.model, train.dropout)
@@ -174,7 +176,7 @@ def _teacher(study: str, train: Training, settings: Study, faces: Fer13, name: s
 
 
 def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int) -> Run:
-    train, classes = settings.train[task], TASKS[task]  # type: ignore[index]
+    train, classes = resolve(settings.train[task]), TASKS[task]  # type: ignore[index]
     build = folder = build_folder(study)
     if seed:
         train, folder = train.model_copy(update={"seed": seed}), build / "seeds" / str(seed)
@@ -203,7 +205,7 @@ def _classifier(study: str, task: str, settings: Study, faces: Fer13, seed: int)
 
 
 def _two_heads(study: str, task: str, settings: Study, faces: Fer13) -> Run:
-    train, build = settings.intensity[task], build_folder(study)  # type: ignore[index]
+    train, build = resolve(settings.intensity[task]), build_folder(study)  # type: ignore[index]
     targets, left_out = targets_from_votes(faces.votes)
     training, validation = _parts(faces, targets, (left_out == "").to_numpy())
     torch.manual_seed(train.seed)
@@ -228,9 +230,10 @@ def connect(settings: Training) -> Fabric:
     Raises:
         UserError: if there are more processes on a machine than GPUs.
     """
+    settings = resolve(settings)
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if world == 1:
-        fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)
+        fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)  # type: ignore[arg-type]
     else:
         gpus = torch.cuda.device_count()
         if 0 < gpus < local:
@@ -240,7 +243,7 @@ def connect(settings: Training) -> Fabric:
             )
         fabric = Fabric(
             accelerator="cuda" if gpus else "cpu", devices=local, num_nodes=world // local,
-            strategy="ddp", precision=settings.precision,
+            strategy="ddp", precision=settings.precision,  # type: ignore[arg-type]
         )  # fmt: skip
     fabric.launch()
     return fabric
@@ -327,6 +330,7 @@ def command(study: str, task: str, seed: int, tell: Callable[[str], None]) -> No
     if fabric.is_global_zero:
         where = f"{fabric.world_size} process(es) on {fabric.device.type}"
         tell(f"{run.title}: {len(run.training[0]):,} faces, {where}")
+        tell(summary(run.settings, run.settings.epochs * run.views * len(run.training[0])))
     fitted = train(run, fabric)
     if fabric.is_global_zero:
         hand_on(run, fitted, study)

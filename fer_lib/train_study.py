@@ -21,6 +21,7 @@ from fer_lib.errors import UserError
 from fer_lib.params import Study, load
 from fer_lib.paths import scratch_folder
 from fer_lib.progress import PROGRESS_FILE, progress_bar
+from fer_lib.threads import usable_cores
 
 LOOK_EVERY = 0.2  # seconds
 
@@ -120,7 +121,7 @@ def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
     bar.unlink(missing_ok=True)
     environment = os.environ | {PROGRESS_FILE: str(bar)}
     if not torch.cuda.is_available():
-        cores = max((os.cpu_count() or 1) // at_once, 1)  # more threads than cores are slower
+        cores = max(usable_cores() // at_once, 1)  # more threads than cores are slower
         environment["OMP_NUM_THREADS"] = str(cores)
     command = [sys.executable, "-m", "fer_lib.cli", "train", study, job.task]
     with log.open("w") as file:

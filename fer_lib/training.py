@@ -15,7 +15,6 @@ import copy
 import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from fer_lib.forward import predict_logits
 from fer_lib.losses import supcon_loss
 from fer_lib.muon import Muon
 from fer_lib.params import Training
+from fer_lib.precision import compiles, native_bfloat16, resolve, use_cores
 from fer_lib.progress import progress_bar
 from fer_lib.recording import Recorded
 
@@ -140,15 +140,17 @@ def fit(
             f"{title}: teacher_weight is {settings.teacher_weight:g} and there is "
             f"{'a' if teacher else 'no'} teacher: change teacher_weight or teachers in params.yaml."
         )
-    fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)
+    settings = resolve(settings)
+    use_cores()
+    fabric = fabric or Fabric(accelerator="auto", devices=1, precision=settings.precision)  # type: ignore[arg-type]
     fabric.launch()
     network = model.to(fabric.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model)  # exponential moving average of the weights
     used = copy.deepcopy(model)  # what is judged and kept of it, see `_as_used`
     if teacher is not None:
         teacher = teacher.eval().to(fabric.device).to(memory_format=torch.channels_last)
-    if settings.compile and shutil.which(os.environ.get("CXX", "g++")):
-        # the same numbers to rounding, 1.4 times as fast
+    if compiles(settings, settings.epochs * len(images) * views, fabric.device.type)[0]:
+        # the same numbers to rounding
         network = cast(nn.Module, torch.compile(network, dynamic=False))
         teacher = teacher and cast(nn.Module, torch.compile(teacher, dynamic=False))
     network, optimizer = fabric.setup(network, make_optimizer(model, settings))
@@ -286,6 +288,7 @@ def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """AdamW, Muon, or SGD with Nesterov momentum 0.9; no decay of biases and batch norms."""
+    settings = resolve(settings)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -298,7 +301,12 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
         others = [p for p in matrices if p.ndim != 4 or min(p.shape[:2]) == 1]
         mine = {"params": kernels, "weight_decay": settings.weight_decay, "muon": True}
         rest = groups[0] | {"params": others}
-        return Muon([mine, rest, groups[1]], lr=settings.lr, capturable=vectors[0].is_cuda)
+        # Newton-Schulz as the network: in bfloat16 only where that is asked for and fast.
+        short = settings.precision == "bf16-mixed" and native_bfloat16(vectors[0].device.type)
+        return Muon(
+            [mine, rest, groups[1]], dtype=torch.bfloat16 if short else torch.float32,
+            lr=settings.lr, capturable=vectors[0].is_cuda,
+        )  # fmt: skip
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=settings.lr, capturable=vectors[0].is_cuda)

@@ -20,6 +20,7 @@ from fer_lib.checkpoints import TRAINING_CODE, fingerprint, numbers_of
 from fer_lib.model import Classifier, Encoder, MSFERNet, ProjectionHead, SupConNet
 from fer_lib.params import Architecture, Section, Training
 from fer_lib.paths import scratch_folder
+from fer_lib.precision import resolve
 from fer_lib.training import Objective, contrast, cross_entropy, fit
 
 TRAINED_BY = (*TRAINING_CODE, "variants")
@@ -178,14 +179,14 @@ def train_variant(
         The network in evaluation mode: standardised faces to logits (B, classes).
     """
     variant = group.variants[name]
-    settings = group.train.model_copy(update={"seed": seed})
+    settings = resolve(group.train.model_copy(update={"seed": seed}))
     if variant.epochs:
         settings = settings.model_copy(update={"epochs": variant.epochs})
     objective, model = cross_entropy(settings), make_network(variant, group, classes, seed)
     if variant.loss == "joint":
         objective = joint_loss(classes, settings)
     elif variant.loss != "cross-entropy":
-        pretraining = group.pretrain.model_copy(update={"seed": seed})
+        pretraining = resolve(group.pretrain.model_copy(update={"seed": seed}))
         model.encoder = pretrained_encoder(pretraining, variant, images, labels)
         if variant.loss == "linear":
             torch.manual_seed(seed)  # a pretraining found done has drawn no random numbers

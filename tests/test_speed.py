@@ -18,7 +18,11 @@ from fer_lib.training import cross_entropy, fit
 
 NOTEBOOK = ROOT / "benchmarks" / "training_speed.ipynb"
 STAGES = yaml.safe_load((ROOT / "benchmarks" / "dvc.yaml").read_text())["stages"]
-SETTINGS = Training(seed=3, epochs=1, batch_size=14, lr=0.01, ema_decay=0.9, dropout=0.1, mixup=0.2)
+SETTINGS = Training(
+    seed=3, epochs=1, batch_size=14, lr=0.01, ema_decay=0.9, dropout=0.1, mixup=0.2,
+    precision="32-true",
+)  # fmt: skip
+FP32 = speed.Variant(precision="32-true")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +43,7 @@ def test_the_timed_step_is_that_of_fit(small):
     kept = fit(model, images, labels, settings, cross_entropy(settings)).weights
 
     side = settings.small_side if small else 48
-    step = speed.Step(speed.Variant(), settings, images, labels, side)
+    step = speed.Step(FP32, settings, images, labels, side)
     numbers = settings.seed * 1000 + 1  # as `fit` seeds its first epoch
     torch.manual_seed(numbers)
     step.order_numbers.manual_seed(numbers)
@@ -54,7 +58,7 @@ def test_the_timed_step_is_that_of_fit(small):
 
 
 def test_a_step_takes_longer_than_its_network():
-    whole, network = speed.Step(speed.Variant(), SETTINGS).take()
+    whole, network = speed.Step(FP32, SETTINGS).take()
     assert 0 < network < whole
 
 
@@ -119,7 +123,7 @@ def test_kinds_of_work(name, kind):
 
 
 def test_most_of_a_step_is_convolution():
-    shares = speed.shares_by_kind(speed.Step(speed.Variant(precision="32-true"), SETTINGS), steps=1)
+    shares = speed.shares_by_kind(speed.Step(FP32, SETTINGS), steps=1)
     assert shares.sum() == pytest.approx(1)
     assert shares.idxmax() == "convolution"
     assert shares["fused by the compiler"] == 0

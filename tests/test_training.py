@@ -84,7 +84,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
 def test_what_is_kept_is_what_was_judged():
     images, labels = bars()
     fitted = run(validation=(images, labels))
-    network = MSFERNet(4, SMALL)
+    network = MSFERNet(4, SMALL).to(memory_format=torch.channels_last)  # as `fit` judges it
     network.load_state_dict(fitted.weights)
     judged = validate_classes(network, images, labels)
     best = fitted.history[fitted.best_epoch - 1]
@@ -225,19 +225,21 @@ def test_muon_takes_the_kernels_alone():
     assert any(p is model.classifier.linear.weight for p in others)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(40, 100), (100, 40)])
-def test_muon_makes_singular_values_alike(shape):
+def test_muon_makes_singular_values_alike(shape, dtype):
     torch.manual_seed(0)
     matrix = torch.randn(shape)
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     assert s.max() / s.min() > 2
-    result = orthogonalised(matrix)
+    result = orthogonalised(matrix, dtype=dtype)
+    assert result.dtype == torch.float32
     values = torch.linalg.svdvals(result)
     assert values.min() > 0.6 and values.max() < 1.3
     # ... and leaves the directions: near the orthogonal factor of the polar decomposition.
     assert torch.nn.functional.cosine_similarity(result.flatten(), (u @ v).flatten(), dim=0) > 0.97
-    torch.testing.assert_close(orthogonalised(matrix.T), result.T)
-    assert orthogonalised(torch.zeros(shape)).abs().max() == 0
+    torch.testing.assert_close(orthogonalised(matrix.T, dtype=dtype), result.T)
+    assert orthogonalised(torch.zeros(shape), dtype=dtype).abs().max() == 0
 
 
 def test_muon_s_step_by_hand():
