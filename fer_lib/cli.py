@@ -533,12 +533,20 @@ def study(
         Study,
         typer.Argument(help="sample: drawn faces, minutes. paper: your FER2013 and CK+, hours."),
     ],
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="paper only: train nothing; evaluate the published networks, in minutes.",
+        ),
+    ] = False,
 ) -> None:
     """Run a study: every stage whose code, parameters or data changed since the last run.
 
     ```text
-    fer study sample    the same as `dvc repro`
-    fer study paper     the same as `dvc repro paper/dvc.yaml`
+    fer study sample               the same as `dvc repro`
+    fer study paper                the same as `dvc repro paper/dvc.yaml`
+    fer study paper --published    its evaluation alone, on the published networks
     ```
 
     The paper study needs FER2013 and CK+ under data/raw; data/README.md says how to get them.
@@ -550,20 +558,60 @@ def study(
         from fer_lib.params import load
 
         check_raw_data(root / load(name).raw, root)
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "repro",
-        *(["paper/dvc.yaml"] if name is Study.paper else []),
-    ]
+    if published:
+        from fer_lib.record_files import EVALUATION, restore
+
+        _dvc(root, f"studies/dvc.yaml:prepare@{name.value}")
+        restore(name.value)
+        stages = [f"studies/dvc.yaml:{stage}@{name.value}" for stage in EVALUATION]
+        _dvc(root, "--single-item", *stages)
+        typer.echo(f"The report of the published networks: build/{name.value}/report")
+        return
+    _dvc(root, *(["paper/dvc.yaml"] if name is Study.paper else []))
+
+
+def _dvc(root: Path, *targets: str) -> None:
+    """`dvc repro` of some targets; ends this program where that fails."""
     # DVC starts the stages as `python ...`: let that be this very Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
     try:
         status = subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=False)
     except KeyboardInterrupt:  # DVC got it too, and has told so
         raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(status.returncode)
+    if status.returncode:
+        raise typer.Exit(status.returncode)
+
+
+@app.command()
+def verify(
+    name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="By default reports/STUDY, what is published."),
+    ] = None,
+    with_data: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-data/--without-data",
+            show_default="with it, where `fer study` has prepared it",
+            help="Also hold labels and networks against the predictions; takes minutes.",
+        ),
+    ] = None,
+) -> None:
+    """Compute every published figure anew from the predictions, and say which cannot be.
+
+    Needs neither data nor GPU. Exit status: 0 all figures are what the predictions give, 1 not.
+
+    ```text
+    fer verify paper
+    fer verify sample --record build/sample/report
+    ```
+    """
+    from fer_lib.verify import command
+
+    if not command(name.value, record, with_data, typer.echo):
+        raise typer.Exit(1)
 
 
 def check_raw_data(raw: Path, root: Path) -> None:

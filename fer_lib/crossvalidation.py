@@ -124,29 +124,6 @@ def cross_validate(
     return logits
 
 
-def fold_accuracies(labels: np.ndarray, predictions: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Accuracy within each fold: (number of folds,) in [0, 1], in the folds' order."""
-    right = np.asarray(labels) == np.asarray(predictions)
-    return np.array([right[fold == number].mean() for number in np.unique(fold)])
-
-
-def share_seen(units: np.ndarray, fold: np.ndarray) -> float:
-    """Share of test images whose unit (subject, sequence) also stands in their fold's training set.
-
-    Args:
-        units: (N,) what an image belongs to.
-        fold: (N,) the fold in which it is tested.
-
-    Returns:
-        In [0, 1]; 0 when folds keep units whole.
-    """
-    seen = np.zeros(len(fold), dtype=bool)
-    for number in np.unique(fold):
-        test = fold == number
-        seen[test] = np.isin(units[test], units[~test])
-    return float(seen.mean())
-
-
 def _read_logits(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """Logits of a finished fold; None if there are none, or if writing them was cut short."""
     try:

@@ -173,7 +173,7 @@ class Evidence:
         self.asked[key] = {"tables": list(tables), "metric": metric, "n": self.n, "seed": self.seed}
         found = value_of(list(tables.values()), metric, self.n, self.seed)
         unit = "percent" if tables[next(iter(tables))]["kind"] != "intensity" else "score"
-        self.figures[key] = metrics.figure(unit=unit, stage=self.stage, **found, **about)
+        self.figures[key] = metrics.figure(**found, **about, unit=unit, stage=self.stage)  # type: ignore[arg-type]
         return self.figures[key]
 
 

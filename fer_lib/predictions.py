@@ -167,12 +167,12 @@ def predict(
 
     faces = torch.from_numpy(np.ascontiguousarray(images))
     outputs, mirrored = predict_logits(model, faces), predict_logits(model, faces.flip(2))
-    intensities = None
+    strengths = None
     logits, flipped = outputs, (outputs + mirrored) / 2
     if card.has_intensities:
         logits, intensities = split_heads(outputs)
         flipped, _ = split_heads(flipped)
-        intensities = half(intensities.numpy())
+        strengths = intensities.numpy().astype(np.float16)
     known = {
         "task": card.task, "study": card.study, "commit": card.commit,
         "temperature": card.temperature, "parameters": count_parameters(model),
@@ -181,7 +181,7 @@ def predict(
     return Predictions(
         names, known | dict(about),
         probabilities=half((logits / card.temperature).softmax(dim=1).numpy()),
-        flipped=half(flipped.softmax(dim=1).numpy()), intensities=intensities,
+        flipped=half(flipped.softmax(dim=1).numpy()), intensities=strengths,
     )  # fmt: skip
 
 

@@ -24,6 +24,11 @@ from fer_lib.paths import build_folder, project_root
 from fer_lib.report import HEADLINES, errors_in
 
 LINE = Path("figures/70_video_valence/line.png")  # the README shows it
+# The stages that train nothing, in the order in which they need one another.
+EVALUATION = (
+    "evaluate_fer13", "evaluate_intensity", "evaluate_ckplus", "seeds", "look_inside",
+    "show_errors", "search_faults", "draw_valence_line", "report", "collect",
+)  # fmt: skip
 PICTURES = ("architecture", "curves")  # of notebook 30, in its order; the report shows them
 
 
@@ -61,7 +66,8 @@ def collect(study: str) -> None:
         tables, asked = tables | more_tables, asked | more_asked
     evidence.write(out / "predictions" / "evidence.json", tables, asked)
     if load(study).publish_weights:
-        for file in sorted([*build.glob("*-*.safetensors"), *build.glob("intensity/*/*.safetensors")]):
+        files = [*build.glob("*-*.safetensors"), *build.glob("intensity/*/*.safetensors")]
+        for file in sorted(files):
             copy(file, out / "weights" / file.name)
 
 
@@ -95,14 +101,16 @@ def restore(study: str) -> None:
     """
     record, build = record_folder(study), build_folder(study)
     if not list(record.glob("predictions/*.npz")):
-        raise UserError(f"{record / 'predictions'} is empty: restore it with `git checkout reports`.")
+        raise UserError(
+            f"{record / 'predictions'} is empty: restore it with `git checkout reports`."
+        )
     wanted = dict(published_files(record, build))
     for source, target in wanted.items():
         own = target.suffix == ".safetensors" and target.exists()
         if own and not filecmp.cmp(source, target, shallow=False):
             raise UserError(
-                f"{target} is a network of your own training, which the published one would replace: "
-                f"move {build} away first, or leave --published out."
+                f"{target} is a network of your own training, which the published one would "
+                f"replace: move {build} away first, or leave --published out."
             )
     for folder in ("predictions", "folds"):
         shutil.rmtree(build / folder, ignore_errors=True)

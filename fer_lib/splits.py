@@ -95,3 +95,26 @@ def _deal(splitter, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray
         for number, (_, test) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
             fold[test] = number
     return fold
+
+
+def fold_accuracies(labels: np.ndarray, predictions: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Accuracy within each fold: (number of folds,) in [0, 1], in the folds' order."""
+    right = np.asarray(labels) == np.asarray(predictions)
+    return np.array([right[fold == number].mean() for number in np.unique(fold)])
+
+
+def share_seen(units: np.ndarray, fold: np.ndarray) -> float:
+    """Share of test images whose unit (subject, sequence) also stands in their fold's training set.
+
+    Args:
+        units: (N,) what an image belongs to.
+        fold: (N,) the fold in which it is tested.
+
+    Returns:
+        In [0, 1]; 0 when folds keep units whole.
+    """
+    seen = np.zeros(len(fold), dtype=bool)
+    for number in np.unique(fold):
+        test = fold == number
+        seen[test] = np.isin(units[test], units[~test])
+    return float(seen.mean())

@@ -1,4 +1,4 @@
-"""Last stage of a study: gather its report in `build/STUDY/report`: `python scripts/collect.py STUDY`"""
+"""Last stage of a study, `python scripts/collect.py STUDY`: its report in `build/STUDY/report`."""
 
 import sys
 

@@ -18,8 +18,7 @@ from fer_lib import predictions
 from fer_lib.checkpoints import load_encoder, load_model, read_weights
 from fer_lib.features import features
 from fer_lib.gallery import some_of_each_image
-from fer_lib.intensity import TASKS_WITH_INTENSITIES
-from fer_lib.params import load
+from fer_lib.params import Architecture, load
 from fer_lib.paths import build_folder, intensity_folder
 from fer_lib.prepared import Fer13, load_ckplus, load_fer13
 from fer_lib.progress import progress_bar
@@ -61,21 +60,19 @@ def trained(study: str) -> dict[str, tuple[Path, dict]]:
             folder = build if seed == train.seed else build / "seeds" / str(seed)
             name = predictions.name_of(task, seed, train.seed)
             found[name] = folder / f"{task}.safetensors", {"seed": seed}
-    for task in TASKS_WITH_INTENSITIES:
-        folder = intensity_folder(study, task)
-        if (folder / f"{task}.safetensors").exists():  # not without FER+ votes
-            record = json.loads((folder / f"{task}.json").read_text())
-            about = {
-                "seed": settings.intensity[task].seed,
-                "training_mean": record["training_mean"],
-            }
-            found[task] = folder / f"{task}.safetensors", about
+    for name, two_heads in settings.intensity.items():
+        folder = intensity_folder(study, name)
+        if (folder / f"{name}.safetensors").exists():  # not without FER+ votes
+            record = json.loads((folder / f"{name}.json").read_text())
+            about = {"seed": two_heads.seed, "training_mean": record["training_mean"]}
+            found[name] = folder / f"{name}.safetensors", about
     return found
 
 
 def encoded(file: Path, data: Fer13, seed: int) -> predictions.Predictions:
     """SupCon's features of the faces that notebook 55 asks about."""
     card = read_weights(file)[1]
+    assert isinstance(card.arch, Architecture)
     public = data.select(data.usage == "PublicTest")
     faces = public.select(some_of_each_image(public.images, np.random.default_rng(seed)))
     encoder = load_encoder(file, card.arch)

@@ -82,12 +82,3 @@ def test_another_start_is_another_run(encoder, task):
     assert name == crossvalidation.run_name("x", encoder, SETTINGS, task["images"])
     assert name != crossvalidation.run_name("x", other, SETTINGS, task["images"])
     assert name != crossvalidation.run_name("x", encoder, SETTINGS, task["images"] + 1)
-
-
-def test_accuracy_by_fold_and_share_seen():
-    fold = np.array([0, 0, 1, 1])
-    right = crossvalidation.fold_accuracies(np.array([1, 1, 1, 1]), np.array([1, 0, 1, 1]), fold)
-    assert right.tolist() == [0.5, 1.0]
-    person = np.array(["a", "b", "a", "c"])
-    assert crossvalidation.share_seen(person, fold) == 0.5
-    assert crossvalidation.share_seen(np.array(["a", "a", "b", "b"]), fold) == 0.0

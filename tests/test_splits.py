@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fer_lib import splits
 from fer_lib.errors import UserError
 from fer_lib.splits import random_folds, subject_folds, subjects_on_both_sides
 
@@ -64,3 +65,12 @@ def test_too_many_folds():
         subject_folds(np.array(["a", "b", "c"]), np.array([0, 1, 0]), 4, 0)
     with pytest.raises(UserError, match="so choose k from 2 to 2"):
         random_folds(np.array([0, 1, 0]), 3, 0)
+
+
+def test_accuracy_by_fold_and_share_seen():
+    fold = np.array([0, 0, 1, 1])
+    right = splits.fold_accuracies(np.array([1, 1, 1, 1]), np.array([1, 0, 1, 1]), fold)
+    assert right.tolist() == [0.5, 1.0]
+    person = np.array(["a", "b", "a", "c"])
+    assert splits.share_seen(person, fold) == 0.5
+    assert splits.share_seen(np.array(["a", "a", "b", "b"]), fold) == 0.0
