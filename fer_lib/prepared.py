@@ -5,7 +5,6 @@ and with the same bytes each time, so that DVC sees a change only when there is 
 """
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 
 SIDE = 48  # height and width of every face, pixels
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -135,12 +135,8 @@ def _fields(data: Fer13 | CkPlus) -> dict:
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as out:
+    with whole(path) as part, part.open("wb") as out:
         np.savez(out, allow_pickle=False, **arrays)
-    os.replace(part, path)
 
 
 def _load(path: Path, names: list[str]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import matplotlib as mpl
 import nbformat
@@ -19,6 +20,7 @@ from fer_lib import train_command, train_study, training
 from fer_lib.checkpoints import Card, read_weights, save_weights
 from fer_lib.cli import app
 from fer_lib.errors import UserError
+from fer_lib.files import alone
 from fer_lib.labels import FER_CLASSES
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Architecture, load
@@ -158,6 +160,19 @@ def test_a_batch_that_cannot_be_shared_is_refused(project):
         train_command.train(train_command.prepare("sample", "fer13-7"), Three())  # type: ignore
 
 
+def test_processes_that_train_together_end_where_another_run_holds_the_checkpoint(project):
+    class First:
+        world_size, is_global_zero = 2, True
+
+    run = train_command.prepare("sample", "fer13-7")
+    with (
+        alone(run.checkpoint),
+        patch.object(train_command, "_gathered", lambda value, _: [value, False]),
+        pytest.raises(UserError, match="another run trains this one: wait until it is finished"),
+    ):
+        train_command.train(run, First())  # type: ignore
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -176,7 +191,7 @@ def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
         assert torch.equal(weights, second["model"][name]), name
     (undisturbed,) = (project / ".scratch").glob("*.pt")
     assert undisturbed == train_command.prepare("sample", "fer13-7").checkpoint
-    assert len(list((project / ".scratch").iterdir())) == 2  # and its commit
+    assert {file.suffix for file in undisturbed.parent.glob("*.*")} == {".pt", ".commit"}
 
     assert status[0] == -signal.SIGKILL
     assert not list(killed.glob("*.pt"))
