@@ -139,12 +139,7 @@ def _chunks(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     check_plain_file(path, SOURCE)
     try:
         with pd.read_csv(
-            path,
-            encoding="utf-8-sig",
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            chunksize=CHUNK,
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, chunksize=CHUNK
         ) as parts:
             for part in parts:
                 if not isinstance(part.index, pd.RangeIndex):
