@@ -1,16 +1,10 @@
 """Sections of `ablation/params.yaml`, read and checked."""
 
 from pathlib import Path
-from typing import TypeVar
-
-import yaml
-from pydantic import ValidationError
 
 from fer_lib.errors import UserError
-from fer_lib.params import Section, Training
+from fer_lib.params import Kind, Section, Training, checked, read_yaml
 from fer_lib.paths import project_root
-
-Kind = TypeVar("Kind", bound=Section)
 
 
 class FromNothing(Section):
@@ -26,14 +20,9 @@ def load_section(name: str, kind: type[Kind], root: Path | None = None) -> Kind:
         UserError: naming the file and the value that is wrong.
     """
     path = (root or project_root()) / "ablation" / "params.yaml"
-    try:
-        return kind.model_validate(yaml.safe_load(path.read_text())[name])
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+    section = read_yaml(path).get(name)
+    if not isinstance(section, dict):
         raise UserError(
-            f"{path} has no readable section {name} ({type(error).__name__}): "
-            "restore it with `git checkout ablation/params.yaml`."
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in (name, *first["loc"]))
-        raise UserError(f"{path}: {place} = {first['input']!r}: {first['msg']}.") from None
+            f"{path} has no section {name}: restore it with `git checkout ablation/params.yaml`."
+        )
+    return checked(kind, section, path, name)

@@ -7,7 +7,6 @@ is, which study trained it on which task, with which parameters, and at which co
 import ast
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from fer_lib.card import Card
 from fer_lib.eight_bits import pack, unpack
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Architecture, VggArchitecture
 from fer_lib.paths import project_root
@@ -47,7 +47,6 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
         weights: a state dict.
         card: what to say of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, tensor in weights.items():
         tensor = tensor.contiguous().cpu()
@@ -57,9 +56,8 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
             tensors[name] = tensor.half()
         else:
             tensors[name] = tensor
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(_in_order(save(tensors, card.header())))
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_bytes(_in_order(save(tensors, card.header())))
 
 
 def _in_order(file: bytes) -> bytes:
@@ -241,6 +239,6 @@ def trained_at(checkpoint: Path, code: Iterable[str] = TRAINING_CODE) -> str:
     """
     note = checkpoint.with_suffix(".commit")
     if not note.exists():
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(code_commit(code) + "\n")
+        with whole(note) as part:
+            part.write_text(code_commit(code) + "\n")
     return note.read_text().strip()

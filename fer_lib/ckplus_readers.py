@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_lib.errors import UserError
 from fer_lib.faces import HaarDetector, crop_face
-from fer_lib.images import read_grey
+from fer_lib.images import check_plain_file, read_grey
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, LEFT_OUT
 from fer_lib.prepared import SIDE, CkPlus, LeftOut
 
@@ -164,6 +164,7 @@ def _emotions(folder: Path) -> dict[str, Path]:
 
 def _read_emotion(file: Path) -> int:
     """The FER2013 label (or LEFT_OUT) that an emotion file stands for."""
+    check_plain_file(file, f"unpack the Emotion labels again, or remove it ({SOURCE})")
     text = file.read_text(encoding="utf-8", errors="replace").strip()
     try:
         number = float(text)  # the release writes "   3.0000000e+00"

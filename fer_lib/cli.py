@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -284,13 +285,11 @@ def _check_writable(out: Path) -> None:
 
 def _write_csv(out: Path, columns: list[str], rows: list[dict]) -> None:
     """Write the table, whole or not at all; probabilities with six digits."""
-    part = out.with_name(out.name + ".part")
     try:
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with whole(out) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows({name: _text(value, 6) for name, value in row.items()} for row in rows)
-        os.replace(part, out)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another file.") from None
 

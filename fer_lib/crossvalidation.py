@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fer_lib.checkpoints import fingerprint
+from fer_lib.files import alone, whole
 from fer_lib.forward import predict_logits
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Training
@@ -107,19 +108,21 @@ def cross_validate(
         test, name = fold == number, f"{title}-{number + 1}"
         arrays = images[~test], labels[~test], images[test]
         kept = folder / f"{run_name(name, encoder, settings, *arrays)}.npy"
-        result = _read_logits(kept, (int(test.sum()), classes))
-        if result is None:
-            model, _, checkpoint = train_from(
-                encoder,
-                *arrays[:2],
-                settings,
-                classes=classes,
-                folder=folder,
-                title=name,
-            )
-            result = predict_logits(model, torch.from_numpy(images[test])).numpy()
-            np.save(kept, result)
-            checkpoint.unlink()  # 50 MB a fold, and the logits are all that is needed of it
+        with alone(kept):
+            result = _read_logits(kept, (int(test.sum()), classes))
+            if result is None:
+                model, _, checkpoint = train_from(
+                    encoder,
+                    *arrays[:2],
+                    settings,
+                    classes=classes,
+                    folder=folder,
+                    title=name,
+                )
+                result = predict_logits(model, torch.from_numpy(images[test])).numpy()
+                with whole(kept) as part, part.open("wb") as file:
+                    np.save(file, result)
+                checkpoint.unlink()  # 50 MB a fold, and the logits are all that is needed of it
         logits[test] = result
     return logits
 

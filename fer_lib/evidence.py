@@ -17,6 +17,7 @@ import numpy as np
 
 from fer_lib import metrics
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 from fer_lib.intensity import concordance_of_sums
 from fer_lib.labels import LEFT_OUT
 
@@ -321,10 +322,8 @@ def write(path: Path, tables: Mapping[str, dict], asked: Mapping[str, dict]) -> 
         ]
         return "{\n" + ",\n".join(lines) + "\n }"
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(f'{{"figures": {block(asked)},\n "tables": {block(tables)}}}\n')
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(f'{{"figures": {block(asked)},\n "tables": {block(tables)}}}\n')
 
 
 def read(path: Path) -> tuple[dict[str, dict], dict[str, dict]]:

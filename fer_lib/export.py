@@ -8,9 +8,7 @@ probabilities out, N free, and from a network with two heads as many intensities
 the model's card as JSON.
 """
 
-import contextlib
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from torch import Tensor, nn
 from fer_lib.augment import standardise
 from fer_lib.card import Card
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 from fer_lib.inference import Recogniser
 from fer_lib.labels import FER_PLUS_COLUMNS, remap_valence
 from fer_lib.onnx_backend import INPUT, INTENSITIES, OUTPUT
@@ -262,14 +261,10 @@ def _kept_in_float(path: Path) -> list[str]:
 def _save(graph: onnx.ModelProto, path: Path) -> None:
     """Check and write a file, whole or not at all."""
     onnx.checker.check_model(graph, full_check=True)
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(graph.SerializeToString(deterministic=True))
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(graph.SerializeToString(deterministic=True))
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror}): name another file."
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -7,6 +7,7 @@
 Lines in messages are counted from 1 at the top of the file, as an editor shows them.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 
 from fer_lib.audit import duplicate_of_training
 from fer_lib.errors import UserError
-from fer_lib.images import SUFFIXES, read_grey
+from fer_lib.images import check_plain_file, is_image, read_grey
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
 from fer_lib.prepared import SIDE, USAGES, Fer13
 
@@ -42,11 +43,11 @@ def read_fer2013(root: Path) -> Fer13:
     if not root.is_dir():
         raise UserError(f"the folder {root} is missing: {SOURCE}")
     csv, votes = root / "fer2013.csv", root / "fer2013new.csv"
-    if csv.is_file():
+    if os.path.lexists(csv):
         data = read_fer2013_csv(csv)
-        return add_votes(data, votes) if votes.is_file() else data
+        return add_votes(data, votes) if os.path.lexists(votes) else data
     if (root / "train").is_dir() or (root / "test").is_dir():
-        if votes.is_file():
+        if os.path.lexists(votes):
             warnings.warn(f"{votes} is not used: it matches only fer2013.csv", stacklevel=2)
         return read_fer2013_folders(root)
     raise UserError(f"{root} holds neither fer2013.csv nor the folders train and test: {SOURCE}")
@@ -78,7 +79,7 @@ def read_fer2013_folders(root: Path) -> Fer13:
                     f"{folder} is not named after an emotion: rename it to one of "
                     f"{', '.join(FER_CLASSES)}, or remove it"
                 )
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = sorted(p for p in folder.iterdir() if is_image(Path(p.name)))
             files += [(file, _usage_of_file(file, side)) for file in inside]
     if not files:
         raise UserError(f"{root} holds no images under train and test: {SOURCE}")
@@ -135,8 +136,7 @@ def _assemble(images: np.ndarray, labels: np.ndarray, usage: np.ndarray, where: 
 
 def _chunks(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     """Parts of a csv as stripped text, indexed by the line in the file; blank lines dropped."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing: {SOURCE}")
+    check_plain_file(path, SOURCE)
     try:
         with pd.read_csv(
             path, dtype=str, keep_default_na=False, skip_blank_lines=False, chunksize=CHUNK
@@ -152,8 +152,10 @@ def _chunks(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     except pd.errors.ParserError as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise UserError(f"{path} is not a well-formed csv ({reason}): {REPAIR}") from error
-    except (pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is empty or not a text file: {SOURCE}") from error
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{path} is empty: {SOURCE}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}): {SOURCE}") from error
 
 
 def _check_columns(path: Path, found: list[str], wanted: list[str]) -> None:

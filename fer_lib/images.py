@@ -5,6 +5,7 @@ page most viewers show; CMYK, palette and the like become sRGB; of an animation 
 counts. Grey is ITU-R 601 luma, `0.299 R + 0.587 G + 0.114 B`, as in Pillow and OpenCV.
 """
 
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,7 +67,7 @@ def list_images(paths: Iterable[Path | str]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if _is_image(p.relative_to(path)))
+            inside = sorted(p for p in path.rglob("*") if is_image(p.relative_to(path)))
             if not inside:
                 raise UserError(
                     f"{path} holds no image: name a folder with files ending in "
@@ -80,15 +81,31 @@ def list_images(paths: Iterable[Path | str]) -> list[Path]:
     return list(found)
 
 
-def _is_image(path: Path) -> bool:
+def check_plain_file(path: Path, remedy: str) -> None:
+    """Refuse what cannot be read as a file; a pipe would be waited for without end.
+
+    Raises:
+        UserError: if `path` is missing, a folder, a pipe or the like, or may not be read; it ends
+            with `remedy`.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing: {remedy}")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or the like"
+        raise UserError(f"{path} is {kind}, not a file: {remedy}")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read: change its permissions")
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path ends as an image does, and is not hidden, nor in a hidden folder."""
     hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def _open(path: Path) -> Image.Image:
     """Open, check, turn upright and bring to mode L or RGB."""
-    if not path.is_file():
-        raise UserError(f"{path} is not a file: check the spelling of the path")
+    check_plain_file(path, "check the spelling of the path")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes): copy or download it again, or remove it")
     try:

@@ -43,8 +43,15 @@ def targets_from_votes(votes: np.ndarray) -> tuple[np.ndarray, pd.Series]:
         "contempt", "unknown", "NF", or "" where it is used.
 
     Raises:
-        UserError: if a row has no vote, or more than the ten taggers can give.
+        UserError: if there are no votes at all, or a row has none, or more than the ten taggers
+            can give.
     """
+    if (votes < 0).all():
+        raise UserError(
+            "there are no FER+ votes, which this part of the study learns from: put "
+            "fer2013new.csv beside fer2013.csv (data/README.md) and run `dvc repro`, or leave this "
+            "part out."
+        )
     total = votes.sum(axis=1)
     bad = np.flatnonzero((votes < 0).any(axis=1) | (total < 1) | (total > TAGGERS))
     if len(bad):

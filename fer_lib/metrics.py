@@ -7,7 +7,6 @@ Shapes: N images, K classes. Shares lie in [0, 1]; published figures are percent
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 
 Metric = Callable[[np.ndarray], np.ndarray]
 
@@ -376,10 +376,9 @@ def measured_over_seeds(
 
 def write_figures(path: Path, figures: Mapping[str, dict]) -> None:
     """Write figures by key as JSON: sorted, indented, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(dict(figures), indent=2, sort_keys=True, allow_nan=False) + "\n")
-    os.replace(part, path)
+    text = json.dumps(dict(figures), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def read_figures(path: Path) -> dict[str, dict]:

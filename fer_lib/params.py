@@ -1,24 +1,62 @@
-"""`params.yaml`, read and checked.
+"""`params.yaml`, read and checked: a wrong value ends in one sentence with file and place.
 
 Each stage reads one section of its study, so DVC reruns just the stages whose section changed.
 Nothing here imports torch, so that a stage which needs none starts at once.
 """
 
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from fer_lib.errors import UserError
 from fer_lib.paths import project_root
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python counts as 1 or 0
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("should be odd, so that a kernel has a middle")
+    return value
+
+
+def _different(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("should hold each number once")
+    return values
+
+
+Number = Annotated[float, BeforeValidator(_no_truth), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Count = Annotated[Whole, Field(ge=1)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]  # what numpy takes
+Width = Annotated[Whole, Field(ge=1, le=4096)]
+Kernel = Annotated[Whole, Field(ge=1, le=47), AfterValidator(_odd)]  # smaller than a face
+# Names stand in the names of files and stages.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 
 
 @dataclass(frozen=True)
@@ -30,10 +68,12 @@ class Architecture:
     `residual` and `fuse_first` are the switches of the ablation.
     """
 
-    first_width: int = 16
-    second_width: int = 40  # of each branch of stage 2, which concatenates them
-    widths: tuple[int, ...] = (128, 240, 256)  # of the residual blocks after stage 2
-    branches: tuple[int, ...] = (3, 5)  # kernel sizes side by side; (3,) is a single scale
+    first_width: Width = 16
+    second_width: Width = 40  # of each branch of stage 2, which concatenates them
+    # of the residual blocks after stage 2
+    widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (128, 240, 256)
+    # kernel sizes side by side; (3,) is a single scale
+    branches: Annotated[tuple[Kernel, ...], Field(min_length=1)] = (3, 5)
     attention: bool = True
     residual: bool = True
     fuse_first: str = "add"  # or "concat"
@@ -63,16 +103,21 @@ class VggArchitecture:
         hidden: width of the fully connected layer, which gives the features.
     """
 
-    kernels: tuple[int, ...] = (7, 5, 3, 3, 3)
-    widths: tuple[int, ...] = (32, 64, 128, 128, 128)
-    pools: tuple[int, ...] = (0, 1, 4)
-    hidden: int = 256
+    kernels: Annotated[tuple[Kernel, ...], Field(min_length=1)] = (7, 5, 3, 3, 3)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (32, 64, 128, 128, 128)
+    # 48 pixels can be halved five times
+    pools: Annotated[
+        tuple[Annotated[Whole, Field(ge=0)], ...], Field(max_length=5), AfterValidator(_different)
+    ] = (0, 1, 4)
+    hidden: Width = 256
 
     def __post_init__(self) -> None:
         for name in ("kernels", "widths", "pools"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.kernels) != len(self.widths):
             raise ValueError(f"{len(self.kernels)} kernels for {len(self.widths)} widths")
+        if any(place >= len(self.widths) for place in self.pools):
+            raise ValueError(f"pools name a convolution above {len(self.widths) - 1}, the last one")
 
     def as_dict(self) -> dict:
         """The fields as plain JSON types."""
@@ -92,12 +137,15 @@ class Augmentation:
         erase: probability that a box of up to a third of each side is replaced by mid-grey.
     """
 
-    flip: float = 0.5
-    rotate: float = 10.0
-    shift: float = 0.08
-    scale: float = 0.1
-    gamma: float = 0.5
-    erase: float = 0.25
+    flip: Share = 0.5
+    rotate: Annotated[Number, Field(ge=0, le=180)] = 10.0
+    shift: Share = 0.08
+    scale: Fraction = 0.1
+    gamma: Annotated[Number, Field(ge=0, le=5)] = 0.5
+    erase: Share = 0.25
+
+
+Kind = TypeVar("Kind", bound="Section")
 
 
 class Section(BaseModel):
@@ -109,11 +157,11 @@ class Section(BaseModel):
 class World(Section):
     """The synthetic faces of the sample study."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     train: Count
     public_test: Count
     private_test: Count
-    subjects: Annotated[int, Field(ge=10)]
+    subjects: Annotated[Whole, Field(ge=10)]
     video_seconds: Positive
 
 
@@ -129,22 +177,22 @@ class Training(Section):
     side, which cost less (progressive learning, Tan and Le 2021, section 4).
     """
 
-    seed: int
+    seed: Seed
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[Whole, Field(ge=2)]
     optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     lr: Positive
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
+    warmup_epochs: NotNegative = 0.0
+    ema_decay: Fraction = 0.0
+    label_smoothing: Fraction = 0.0
+    dropout: Fraction = 0.0
+    mixup: NotNegative = 0.0
     temperature: Positive = 0.1
     embedding_width: Count = 128
     teacher_weight: Share = 0.0
-    small_epochs: Annotated[int, Field(ge=0)] = 0
-    small_side: Annotated[int, Field(ge=16, le=48)] = 32
+    small_epochs: Annotated[Whole, Field(ge=0)] = 0
+    small_side: Annotated[Whole, Field(ge=16, le=48)] = 32
     precision: Precision = "auto"
     compile: bool = False
     augmentation: Augmentation = Augmentation()
@@ -157,8 +205,8 @@ class TwoHeadTraining(Training):
     (`two_heads.two_head_loss`); 0 leaves a part out.
     """
 
-    class_weight: Annotated[float, Field(ge=0)] = 1.0
-    intensity_weight: Annotated[float, Field(ge=0)] = 1.0
+    class_weight: NotNegative = 1.0
+    intensity_weight: NotNegative = 1.0
 
 
 class CkPlus(Section):
@@ -167,31 +215,31 @@ class CkPlus(Section):
     Both protocols share every setting.
     """
 
-    folds: Annotated[int, Field(ge=2)]
-    split_seed: int
+    folds: Annotated[Whole, Field(ge=2)]
+    split_seed: Seed
     training: Training
 
 
 class Sequences(Section):
     """Intensity from a frame's place in its CK+ sequence; see `intensity_probe.probe`."""
 
-    folds: Annotated[int, Field(ge=2)]
-    split_seed: int
-    decay: Annotated[float, Field(ge=0)]
+    folds: Annotated[Whole, Field(ge=2)]
+    split_seed: Seed
+    decay: NotNegative
 
 
 class Evaluation(Section):
     """What the evaluation notebooks need beside the weights."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
-    seed: int
+    bootstrap: Annotated[Whole, Field(ge=100)]
+    seed: Seed
 
 
 class Video(Section):
     """From video to valence line."""
 
-    crop_margin: Annotated[float, Field(ge=-0.3, le=1)]
-    smoothing_seconds: Annotated[float, Field(ge=0)]
+    crop_margin: Annotated[Number, Field(ge=-0.3, le=1)]
+    smoothing_seconds: NotNegative
 
 
 class Study(Section):
@@ -205,9 +253,9 @@ class Study(Section):
     world: World | None = None
     model: Architecture
     pretrain: Training
-    teachers: dict[str, Training]
+    teachers: dict[Name, Training]
     train: dict[Literal["fer13-7", "fer13-3"], Training]
-    further_seeds: tuple[int, ...]
+    further_seeds: Annotated[tuple[Seed, ...], AfterValidator(_different)]
     ckplus: CkPlus
     vgg: VggArchitecture
     intensity: dict[Literal["ferplus-7", "ferplus-7-vgg"], TwoHeadTraining]
@@ -215,6 +263,18 @@ class Study(Section):
     evaluation: Evaluation
     video: Video
     publish_weights: bool
+
+    @model_validator(mode="after")
+    def _names_tell_apart(self) -> Self:
+        for section in ("train", "intensity"):
+            given, known = getattr(self, section), Study.model_fields[section].annotation
+            if missing := [n for n in get_args(get_args(known)[0]) if n not in given]:
+                raise ValueError(f"{section} lacks {missing[0]}")
+        if taken := self.teachers.keys() & {"pretrain", *self.train, *self.intensity}:
+            raise ValueError(f"a teacher is named {taken.pop()} as another network is")
+        if 0 in self.further_seeds or self.train["fer13-7"].seed in self.further_seeds:
+            raise ValueError("further_seeds names 0, or the seed of train.fer13-7")
+        return self
 
 
 def load(study: str, root: Path | None = None) -> Study:
@@ -228,22 +288,62 @@ def load(study: str, root: Path | None = None) -> Study:
         UserError: naming the file, the value and what is allowed.
     """
     file = (root or project_root()) / "params.yaml"
+    studies = read_yaml(file).get("studies")
+    if not isinstance(studies, dict) or not isinstance(studies.get(study), dict):
+        raise UserError(f"{file} has no section studies.{study}: add it, or name another study.")
+    return checked(Study, studies[study], file, f"studies.{study}")
+
+
+def checked(kind: type[Kind], section: dict, file: Path, place: str) -> Kind:
+    """A section of a file of settings as a `kind`.
+
+    Raises:
+        UserError: naming the file, the value's place in it, the value, and what is allowed.
+    """
     try:
-        studies = yaml.safe_load(file.read_text())["studies"]
-        section = studies[study]
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing: restore it with `git checkout params.yaml`.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no valid YAML ({error}): mend it there.") from None
-    except (KeyError, TypeError):
-        raise UserError(
-            f"{file} has no section studies.{study}: add it, or name another study."
-        ) from None
-    try:
-        return Study.model_validate(section)
+        return kind.model_validate(section)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in ("studies", study, *first["loc"]))
-        raise UserError(
-            f"{file}: {place} = {first['input']!r}: {first['msg']}; change the value there."
-        ) from None
+        where = ".".join(str(part) for part in (place, *first["loc"]) if part != "[key]")
+        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r:.80}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{file}: {where}{value}: {message}; change the value there.") from None
+
+
+def read_yaml(file: Path) -> dict:
+    """A file of settings.
+
+    Raises:
+        UserError: if it is missing, no plain file, not UTF-8, no YAML, no mapping, or names
+            something twice in the same place (of which YAML readers drop one in silence).
+    """
+    if not file.is_file():  # a pipe would be waited for
+        raise UserError(f"{file} is missing: restore it with `git checkout {file.name}`.")
+    try:
+        settings = yaml.load(file.read_text(encoding="utf-8"), _EachOnce)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 ({error.reason}): save it as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): mend that.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{file}{line}: no valid YAML ({reason}): mend it there.") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{file} is no mapping of names to settings: restore it with git.")
+    return settings
+
+
+class _EachOnce(yaml.SafeLoader):
+    """Refuses a mapping that holds a key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)

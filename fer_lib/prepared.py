@@ -5,7 +5,6 @@ and with the same bytes each time, so that DVC sees a change only when there is 
 """
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fer_lib.errors import UserError
+from fer_lib.files import whole
 
 SIDE = 48  # height and width of every face, pixels
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -137,13 +137,9 @@ def _fields(data: Fer13 | CkPlus) -> dict:
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], compressed: bool = False) -> None:
     """Write arrays by name, whole or not at all, and the same bytes for the same numbers."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as out:
-        write = np.savez_compressed if compressed else np.savez
+    write = np.savez_compressed if compressed else np.savez
+    with whole(path) as part, part.open("wb") as out:
         write(out, allow_pickle=False, **arrays)
-    os.replace(part, path)
 
 
 def load_arrays(

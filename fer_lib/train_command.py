@@ -12,13 +12,15 @@ a study's runs can be done before the first notebook: `train_study.py` does.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -35,6 +37,7 @@ from fer_lib.checkpoints import (
     trained_at,
 )
 from fer_lib.errors import UserError
+from fer_lib.files import lock_of
 from fer_lib.intensity import targets_from_votes
 from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
 from fer_lib.model import Encoder, MSFERNet, SupConNet
@@ -254,7 +257,7 @@ def train(run: Run, fabric: Fabric) -> Fitted:
 
     Raises:
         UserError: if the batch cannot be shared out evenly, the processes do not see the same data
-            or the same checkpoint, and as `training.fit` does.
+            or the same checkpoint, another run trains it, and as `training.fit` does.
     """
     batch = min(run.settings.batch_size, len(run.training[0]))
     if batch % fabric.world_size:
@@ -262,6 +265,11 @@ def train(run: Run, fabric: Fabric) -> Fitted:
             f"{run.title}: a batch of {batch} faces cannot be shared evenly by {fabric.world_size} "
             "processes: start as many as divide it, or change batch_size in params.yaml."
         )
+    with _locked(run, fabric):
+        return _train(run, fabric)
+
+
+def _train(run: Run, fabric: Fabric) -> Fitted:
     found = run.checkpoint.read_bytes() if run.checkpoint.is_file() else b""
     sight = f"{run.checkpoint.name} {hashlib.sha256(found).hexdigest()}"
     if any(other != sight for other in _gathered(sight, fabric)):
@@ -280,6 +288,30 @@ def train(run: Run, fabric: Fabric) -> Fitted:
     )  # fmt: skip
     fabric.barrier()
     return fitted
+
+
+@contextmanager
+def _locked(run: Run, fabric: Fabric) -> Iterator[None]:
+    """Hold the lock of a checkpoint for processes that train together.
+
+    They end where another run holds it: while one waited, the others would time out. A process of
+    its own has its lock from `training.fit`, and waits.
+    """
+    lock, taken = FileLock(lock_of(run.checkpoint)), False
+    if fabric.world_size > 1 and fabric.is_global_zero:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            taken = True
+    if any(_gathered(taken, fabric)):
+        raise UserError(
+            f"{run.checkpoint}: another run trains this one: wait until it is finished, then run "
+            "this command again."
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def hand_on(run: Run, fitted: Fitted, study: str) -> None:
@@ -310,7 +342,7 @@ def hand_on(run: Run, fitted: Fitted, study: str) -> None:
     save_weights(run.network, weights, card)
 
 
-def _gathered(value: str, fabric: Fabric) -> list[Any]:
+def _gathered(value: Any, fabric: Fabric) -> list[Any]:
     """What each process says."""
     said: list[Any] = [value]
     if fabric.world_size > 1:

@@ -18,8 +18,10 @@ from pathlib import Path
 import torch
 
 from fer_lib.errors import UserError
+from fer_lib.intensity import TASKS_WITH_INTENSITIES
 from fer_lib.params import Study, load
-from fer_lib.paths import scratch_folder
+from fer_lib.paths import build_folder, scratch_folder
+from fer_lib.prepared import load_fer13
 from fer_lib.progress import PROGRESS_FILE, progress_bar
 from fer_lib.threads import usable_cores
 
@@ -44,14 +46,19 @@ class Job:
         return f"{self.task}-seed-{self.seed}" if self.seed else self.task
 
 
-def jobs(settings: Study) -> list[Job]:
-    """All runs of a study. Where not all can run at once, the first ones go first."""
+def jobs(settings: Study, votes: bool = True) -> list[Job]:
+    """All runs of a study. Where not all can run at once, the first ones go first.
+
+    Args:
+        settings: of the study.
+        votes: whether its FER2013 has FER+ votes, which two of the runs learn from.
+    """
     pretrain = Job("pretrain")
     teachers = tuple(Job(name) for name in settings.teachers)
     sevens = [Job("fer13-7", seed, (pretrain, *teachers)) for seed in (0, *settings.further_seeds)]
     threes = [Job("fer13-3", seven.seed, (seven,)) for seven in sevens]
     intensity = [Job("ferplus-7", after=(sevens[0],)), Job("ferplus-7-vgg")]
-    return [pretrain, *teachers, *sevens, *threes, *intensity]
+    return [pretrain, *teachers, *sevens, *threes, *(intensity if votes else [])]
 
 
 def default_at_once() -> int:
@@ -68,12 +75,16 @@ def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
     Args:
         study: of `params.yaml`.
         at_once: processes side by side, at least 1; without a GPU they share the CPU's cores.
-        tell: is given a line for each network that is finished.
+        tell: is given a line for each network that is finished, and one for what is left out.
 
     Raises:
         UserError: if a run fails, with what it said and where; no other one is begun then.
     """
-    waiting, running, finished = jobs(load(study)), dict[Job, subprocess.Popen](), set[Job]()
+    faces = build_folder(study) / "fer13.npz"  # where it is missing, the first run says so
+    votes = not faces.is_file() or load_fer13(faces).has_votes
+    if not votes:
+        tell(f"There are no FER+ votes: {' and '.join(TASKS_WITH_INTENSITIES)} are left out.")
+    waiting, running, finished = jobs(load(study), votes), dict[Job, subprocess.Popen](), set[Job]()
     started, shown = dict[Job, float](), ""
     try:
         with progress_bar(len(waiting), f"{study}: networks", unit="network") as bar:

@@ -12,14 +12,16 @@ sent there at once, and forward pass, backward pass and optimizer are recorded (
 """
 
 import copy
+import functools
 import logging
 import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import ParamSpec, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +32,7 @@ from torch.optim.swa_utils import update_bn
 from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.eight_bits import rounded
 from fer_lib.errors import UserError
+from fer_lib.files import alone, whole
 from fer_lib.forward import predict_logits
 from fer_lib.losses import supcon_loss
 from fer_lib.muon import Muon
@@ -38,6 +41,7 @@ from fer_lib.precision import compiles, native_bfloat16, resolve, use_cores
 from fer_lib.progress import progress_bar
 from fer_lib.recording import Recorded
 
+P = ParamSpec("P")
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 COUNTED = 512  # faces whose statistics batch norm uses; twelve times as many gave nothing more
@@ -85,6 +89,23 @@ def contrast(settings: Training) -> Objective:
     return objective
 
 
+def one_at_a_time(train: Callable[P, Fitted]) -> Callable[P, Fitted]:
+    """`fit` with a lock on its checkpoint: a second process waits, and takes over what is finished.
+
+    Processes that train together get theirs from `train_command.train`.
+    """
+
+    @functools.wraps(train)
+    def with_lock(*args: P.args, **kwargs: P.kwargs) -> Fitted:
+        checkpoint, fabric = kwargs.get("checkpoint"), kwargs.get("fabric")
+        together = isinstance(fabric, Fabric) and fabric.world_size > 1
+        with alone(checkpoint) if isinstance(checkpoint, Path) and not together else nullcontext():
+            return train(*args, **kwargs)
+
+    return with_lock
+
+
+@one_at_a_time
 def fit(
     model: nn.Module,
     images: Tensor,
@@ -120,7 +141,8 @@ def fit(
             augmented, so every epoch asks for something new (Beyer et al. 2022). Stays as it is.
         checkpoint: where the state goes after an epoch, at most every `SAVE_EVERY` seconds; after
             the last one, what `Fitted` holds. A file that is there is gone on from, so its name
-            must tell settings, data and code apart (`checkpoints.fingerprint`).
+            must tell settings, data and code apart (`checkpoints.fingerprint`). While another
+            process trains it, this one waits.
         on_epoch: called with each row of the history, restored rows included.
         title: of the progress bar.
         fabric: device, precision and processes; by default one process on the best device.
@@ -374,11 +396,9 @@ def _save(path: Path, epoch: int, history: list, best: dict | None, *going: Stat
     `going` are model, average and optimizer, from which the run can go on; a finished run needs
     none, and its file is a tenth of the size.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     states = [holder.state_dict() for holder in going]
-    torch.save({"epoch": epoch, "history": history, "best": best, "going": states}, part)
-    os.replace(part, path)
+    with whole(path) as part, part.open("wb") as file:
+        torch.save({"epoch": epoch, "history": history, "best": best, "going": states}, file)
 
 
 def _restore(

@@ -3,7 +3,6 @@
 The line itself comes from `rtfer.analyse`; here it has one row a frame, see `rtfer.largest_face`.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.faces import FACE_SIDE, Box, crop_face, to_grey
+from fer_lib.files import whole
 from fer_lib.video import Frame
 
 
@@ -102,10 +102,8 @@ def crops(frames: Sequence[Frame], table: pd.DataFrame, margin: float) -> np.nda
 
 def save_line(table: pd.DataFrame, path: Path) -> None:
     """Write the table as CSV (4 digits, gaps empty, Unix line ends), whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    table.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
-    os.replace(part, path)
+    with whole(path) as part:
+        table.to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def _crop_or_blank(grey: np.ndarray, box: Box | None, margin: float) -> np.ndarray:

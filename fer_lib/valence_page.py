@@ -5,7 +5,6 @@ or dark setting and fits a phone.
 """
 
 import json
-import os
 from html import escape
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from fer_lib.files import whole
 from fer_lib.labels import VALENCE_CLASSES
 from fer_lib.session import CAVEAT, clock, gaps, in_words, lines
 from fer_lib.smoothing import stretches
@@ -88,10 +88,8 @@ def write_page(table: pd.DataFrame, facts_by_face: dict[int, dict], path: Path, 
         caveat=escape(CAVEAT), faces=faces or "<p>No face was seen: there is nothing to tell.</p>",
         light=json.dumps(theme(False)), dark=json.dumps(theme(True)), thinned=_thinned(table),
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_text(page, encoding="utf-8")
 
 
 # --------------------------------------------------------------------------- the figure

@@ -6,25 +6,30 @@ and augmentation, the settings, the last epoch. `ablation/params.yaml` lists the
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import torch
 import torchvision
-from pydantic import Field
+from pydantic import AfterValidator, Field, TypeAdapter
 from torch import Tensor, nn
 
 from fer_lib.ablation_params import load_section
 from fer_lib.checkpoints import TRAINING_CODE, fingerprint, numbers_of
 from fer_lib.model import Classifier, Encoder, MSFERNet, ProjectionHead, SupConNet
-from fer_lib.params import Architecture, Section, Training
+from fer_lib.params import Architecture, Count, Name, Section, Training, Whole
 from fer_lib.paths import scratch_folder
 from fer_lib.precision import resolve
 from fer_lib.training import Objective, contrast, cross_entropy, fit
 
 TRAINED_BY = (*TRAINING_CODE, "variants")
 CONTRAST_SHARE = 0.5  # of the contrastive loss beside cross entropy, where both are learnt at once
+
+
+def _fields_of_an_architecture(model: dict) -> dict:
+    TypeAdapter(Architecture).validate_python(model)
+    return model
 
 
 class Variant(Section):
@@ -40,9 +45,9 @@ class Variant(Section):
         boosting: judge gradient boosting on the trained network's features as well.
     """
 
-    model: dict = Field(default_factory=dict)
+    model: Annotated[dict, AfterValidator(_fields_of_an_architecture)] = Field(default_factory=dict)
     loss: Literal["cross-entropy", "linear", "fine-tuned", "joint"] = "cross-entropy"
-    epochs: int | None = None
+    epochs: Count | None = None
     network: str | None = None
     boosting: bool = False
 
@@ -58,11 +63,11 @@ class Group(Section):
         variants: by name; the first is the one that the others are compared with.
     """
 
-    side: int
-    faces: dict[str, int]
+    side: Annotated[Whole, Field(ge=16, le=48)]
+    faces: dict[str, Count]
     pretrain: Training
     train: Training
-    variants: dict[str, Variant]
+    variants: dict[Name, Variant]
 
 
 def load_group(name: str, root: Path | None = None) -> Group:

@@ -1,12 +1,11 @@
 """What `fer video` does: a film in, a folder with line, annotated film, pages and summary out."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -16,6 +15,7 @@ from fer_lib import plots, session, valence_page, valence_plots
 from fer_lib.camera import camera_frames
 from fer_lib.errors import UserError
 from fer_lib.faces import find_detector
+from fer_lib.files import whole
 from fer_lib.film import AnnotatedFilm
 from fer_lib.inference import Recogniser
 from fer_lib.progress import progress_bar
@@ -225,34 +225,22 @@ def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
     told = {int(face): known for face, known in summary["faces"].items()}
     shown = without_brief_finds(table, told)
     try:
-        _whole(out / "valence.csv", lambda path: save_line(table, path))
-        _whole(out / "valence.png", lambda path: _picture(path, shown))
-        _whole(out / "valence.html", lambda path: valence_page.write_page(shown, told, path, name))
+        save_line(table, out / "valence.csv")
+        with whole(out / "valence.png") as part:
+            _picture(part, shown)
+        valence_page.write_page(shown, told, out / "valence.html", name)
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        _whole(out / "summary.json", lambda path: _text(path, text))
+        with whole(out / "summary.json") as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise _unwritable(out, error) from None
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, then put it in its place."""
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _picture(path: Path, table: pd.DataFrame) -> None:
     plots.use_style()
     figure = valence_plots.line_plot(table)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    figure.savefig(path, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _unwritable(out: Path, error: OSError) -> UserError:

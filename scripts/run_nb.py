@@ -1,18 +1,28 @@
 """Run one notebook as a stage: `python scripts/run_nb.py NOTEBOOK OUTPUT_FOLDER name=value ...`
 
-Papermill does the work; around it stand the three things a DVC stage needs:
-- while it runs, the notebook lies in `OUT/X.running.ipynb`, so that a failed one stays for reading
-  and `OUT/X.ipynb` is whole or absent;
+Papermill does the work; around it stand the things a DVC stage needs:
+- while it runs, the notebook lies in `OUT/X.pid123.running.ipynb` (its process), so that a failed
+  one stays for reading and `OUT/X.ipynb` is whole or absent;
+- it ends with the process that started it, and its kernel with it;
 - afterwards times, ids and versions are dropped, so that the same work gives the same bytes;
-- progress bars written by `fer_lib.progress` are copied to the terminal.
+- progress bars written by `fer_lib.progress` are copied to the terminal;
+- an error is told in a few lines: a `UserError` as its sentence;
+- a notebook that raises `LeftOut` has nothing to do here, and ends well.
 """
 
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+
+from fer_lib.files import remove_stale
+from fer_lib.processes import end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent()  # first of all: the imports below take their time
 
 import yaml
 
@@ -22,7 +32,17 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 import nbformat  # noqa: E402
 import papermill  # noqa: E402
-from papermill.exceptions import PapermillException, PapermillExecutionError  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.exceptions import (  # noqa: E402
+    PapermillException,
+    PapermillExecutionError,
+    strip_color,
+)
+
+from fer_lib.errors import LeftOut, UserError  # noqa: E402
+
+ERROR_TAG = "papermill-error-cell-tag"  # of the cells that papermill adds to a failed notebook
+ARROW = re.compile("^-+> .*", re.MULTILINE)  # the line of a frame at which it went wrong
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -50,6 +70,32 @@ def joined_streams(outputs: list) -> list:
     return joined
 
 
+def in_short(error: PapermillExecutionError) -> str:
+    """What a reader needs of a failed cell: a `UserError`'s sentence, or where it went wrong.
+
+    That is the line of the cell and the innermost one, of all the lines between and around them.
+    """
+    if error.ename == UserError.__name__:
+        return f"Error: {error.evalue}"
+    frames = [strip_color(part) for part in error.traceback]
+    found = [(frame.splitlines()[0], line[0]) for frame in frames if (line := ARROW.search(frame))]
+    shown = [line for place in dict.fromkeys([*found[:1], *found[-1:]]) for line in place]
+    return "\n".join([*shown, f"{error.ename}: {error.evalue}"])
+
+
+def cut_where_left_out(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """End a notebook at the cell that raised `LeftOut`, with the sentence as that cell's output."""
+    cells = [c for c in notebook.cells if ERROR_TAG not in c.metadata.get("tags", [])]
+    for place, cell in enumerate(cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and output.ename == LeftOut.__name__:
+                text = {"text/markdown": output.evalue}
+                cell.outputs = [nbformat.v4.new_output("display_data", text)]
+                notebook.cells = cells[: place + 1]
+                return notebook
+    return notebook
+
+
 def copy_to_terminal(path: Path, stop: threading.Event) -> None:
     """Show what is appended to `path` on standard error until `stop` is set."""
     with path.open() as file:
@@ -67,12 +113,15 @@ def run(source: Path, out: Path, parameters: dict) -> int:
     """Execute `source` with `parameters` into `out`; exit status 0, or 1 with the error told."""
     out.mkdir(parents=True, exist_ok=True)
     name = target_name(source, parameters)
-    running, target = out / f"{name}.running.ipynb", out / f"{name}.ipynb"
+    running, target = out / f"{name}.pid{os.getpid()}.running.ipynb", out / f"{name}.ipynb"
+    remove_stale(out / name)
     stop = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         bars = Path(folder) / "bars"
         bars.touch()
         os.environ["FER_PROGRESS_FILE"] = str(bars)
+        # The user's own start-up files change nothing here, and HOME need not be writable.
+        os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         copier = threading.Thread(target=copy_to_terminal, args=(bars, stop))
@@ -84,8 +133,17 @@ def run(source: Path, out: Path, parameters: dict) -> int:
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )  # fmt: skip
         except PapermillExecutionError as error:
-            print(error, file=sys.stderr)
-            print(f"{source} failed; read how far it came in {running}", file=sys.stderr)
+            if error.ename != LeftOut.__name__:
+                print(in_short(error), file=sys.stderr)
+                print(f"{source} failed; read how far it came in {running}", file=sys.stderr)
+                return 1
+            print(f"{source}: {error.evalue}", file=sys.stderr)
+        except DeadKernelError:
+            print(
+                f"{source}: its process was ended from outside, most likely because the computer's "
+                "memory was full: close other programs, or lower batch_size in params.yaml.",
+                file=sys.stderr,
+            )
             return 1
         except PapermillException as error:
             print(f"{source}: {error}", file=sys.stderr)
@@ -93,7 +151,7 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         finally:
             stop.set()
             copier.join()
-    nbformat.write(normalise(nbformat.read(running, as_version=4)), running)
+    nbformat.write(normalise(cut_where_left_out(nbformat.read(running, as_version=4))), running)
     running.replace(target)
     return 0
 

@@ -161,7 +161,7 @@ def bad_float(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (bad_missing, "is not a file: check"),
+        (bad_missing, "is missing: check"),
         (bad_empty, "is empty .0 bytes.: copy or download it again, or remove it"),
         (bad_text, "is not an image that can be read: save it as PNG or JPEG, or remove it"),
         (bad_truncated, "is damaged .*: copy or download it again, or remove it"),

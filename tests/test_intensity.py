@@ -52,6 +52,11 @@ def test_rows_without_one_of_the_seven_emotions_are_left_out_and_named(name):
     assert shared.tolist() == [""]
 
 
+def test_no_votes_at_all_are_told():
+    with pytest.raises(UserError, match=r"no FER\+ votes.* put fer2013new\.csv beside"):
+        intensity.targets_from_votes(np.full((3, 10), -1))
+
+
 @pytest.mark.parametrize("row", [votes(), votes(anger=8, fear=4), votes(anger=-1, fear=11)])
 def test_votes_that_do_not_sum_are_told(row):
     good = votes(anger=10)

@@ -3,6 +3,7 @@
 Every wrong input must give one sentence with the file, the line where there is one, and a remedy.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,8 @@ def test_an_empty_split(tmp_path, split):
 @pytest.mark.parametrize(
     ("content", "fragments"),
     [
-        ("", ["is empty or not a text file"]),
+        ("", ["is empty: data/README.md"]),
+        (b"\xef\xbb\xbf", ["is empty: data/README.md"]),
         ("emotion,pixels,Usage\n", ["holds no rows"]),
         ("emotion,pixels\n0,1 2\n", ["line 1", "column(s) Usage missing, found emotion, pixels"]),
         (
@@ -192,13 +194,47 @@ def test_an_empty_split(tmp_path, split):
             ["more fields in line 2 than in line 1", REPAIR],
         ),
         ('emotion,pixels,Usage\n0,"1 2,Training\n', ["not a well-formed csv", REPAIR]),
-        (b"\x1f\x8b\x08\x00\xff\xfe", ["is empty or not a text file"]),
+        (b"\x1f\x8b\x08\x00\xff\xfe", ["is not UTF-8 text", "data/README.md"]),
+        ("emotion,pixels,Usage\n".encode("utf-16"), ["is not UTF-8 text", "data/README.md"]),
+        ("emotion,pixels,Usage\n0,1 2,Trainingé".encode("latin1"), ["is not UTF-8 text"]),
     ],
 )
 def test_a_file_of_another_kind(tmp_path, content, fragments):
     path = tmp_path / "fer2013.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     fails(read_fer2013, tmp_path, str(path), *fragments)
+
+
+def test_a_byte_order_mark_and_quotes_are_forgiven(tmp_path):
+    path = write_csv(tmp_path / "fer2013.csv", fer_rows(), '"emotion","pixels","Usage"')
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    np.testing.assert_array_equal(read_fer2013(tmp_path).images, FACES)
+
+
+def make_folder(path):
+    path.mkdir()
+    return "is a folder, not a file"
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+    return "is a pipe or the like, not a file"
+
+
+def make_dead_link(path):
+    path.symlink_to("nowhere")
+    return "is missing"
+
+
+@pytest.mark.timeout(20)  # whoever opens a pipe waits for its other end
+@pytest.mark.parametrize("make", [make_folder, make_pipe, make_dead_link])
+def test_what_is_no_file_is_not_read(tmp_path, make):
+    path = tmp_path / "fer2013.csv"
+    fails(read_fer2013, tmp_path, str(path), make(path), "data/README.md")
+    path.rmdir() if path.is_dir() else path.unlink()
+    write_csv(path, fer_rows())
+    votes = tmp_path / "fer2013new.csv"
+    fails(read_fer2013, tmp_path, str(votes), make(votes), "data/README.md")
 
 
 def test_missing_folder_and_missing_file(tmp_path):
@@ -275,6 +311,7 @@ def test_folders(tmp_path):
     paths = write_folders(tmp_path)
     (tmp_path / "train" / ".DS_Store").touch()
     (paths[0].parent / "Thumbs.db").touch()
+    (paths[0].parent / "._hidden.png").touch()  # macOS leaves such files in archives
     data = read_fer2013(tmp_path)
     order = sorted(range(7), key=lambda i: paths[i])
     np.testing.assert_array_equal(data.images, FACES[order])
@@ -322,6 +359,12 @@ def bad_folder_one_pixel(paths):
     return [f"{paths[0]} is only 1x1 pixels", "remove it"]
 
 
+def bad_folder_pipe(paths):
+    paths[0].unlink()
+    os.mkfifo(paths[0])
+    return [f"{paths[0]} is a pipe"]
+
+
 def bad_folder_size(paths):
     Image.fromarray(FACES[0][:40]).save(paths[0])
     return [f"{paths[0]} is 48x40 pixels, but FER2013's images are 48x48", "remove this one"]
@@ -344,7 +387,8 @@ def bad_folder_no_test(paths):
     "spoil",
     [
         bad_folder_name, bad_folder_file_name, bad_folder_empty_image, bad_folder_unreadable_image,
-        bad_folder_one_pixel, bad_folder_size, bad_folder_no_public, bad_folder_no_test,
+        bad_folder_one_pixel, bad_folder_pipe, bad_folder_size, bad_folder_no_public,
+        bad_folder_no_test,
     ],
 )  # fmt: skip
 def test_bad_folders(tmp_path, spoil):
@@ -488,6 +532,25 @@ def spoil_infinite(root):
     return ["the label is 'inf'"]
 
 
+def spoil_bytes(root):
+    next((root / "Emotion/S005/001").iterdir()).write_bytes(b"\xff\xfe3")
+    return ["the label is '\ufffd\ufffd3', expected a number"]
+
+
+def spoil_label_folder(root):
+    file = next((root / "Emotion/S005/001").iterdir())
+    file.unlink()
+    file.mkdir()
+    return [f"{file} is a folder, not a file: unpack the Emotion labels again"]
+
+
+def spoil_label_pipe(root):
+    file = next((root / "Emotion/S005/001").iterdir())
+    file.unlink()
+    os.mkfifo(file)
+    return [f"{file} is a pipe or the like, not a file: unpack the Emotion labels again"]
+
+
 def spoil_no_labels(root):
     for file in root.glob("Emotion/*/*/*.txt"):
         file.unlink()
@@ -521,7 +584,8 @@ def spoil_image(root):
     "spoil",
     [
         spoil_no_frames, spoil_letters, spoil_number, spoil_negative, spoil_fraction,
-        spoil_empty_label, spoil_infinite, spoil_no_labels, spoil_no_emotion_folder,
+        spoil_empty_label, spoil_infinite, spoil_bytes, spoil_label_folder, spoil_label_pipe,
+        spoil_no_labels, spoil_no_emotion_folder,
         spoil_no_images, spoil_file_name, spoil_image,
     ],
 )  # fmt: skip

@@ -1,7 +1,10 @@
 """Notebooks as stages: same bytes each time, and a failed one stays for reading."""
 
 import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,7 +17,8 @@ from run_nb import joined_streams, normalise, run, target_name
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
     """The runner sets variables for its kernel and then ends; a test must put them back."""
-    monkeypatch.setenv("FER_PROGRESS_FILE", "")
+    for name in ("FER_PROGRESS_FILE", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, "")
     monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
@@ -46,7 +50,7 @@ def test_a_failing_cell_stops_and_the_half_run_notebook_is_kept(tmp_path, capfd)
     (tmp_path / "out" / "x.ipynb").write_text("an earlier result")
     assert run(source, tmp_path / "out", {}) == 1
     said = capfd.readouterr().err
-    kept = tmp_path / "out" / "x.running.ipynb"
+    kept = tmp_path / "out" / f"x.pid{os.getpid()}.running.ipynb"
     assert "ValueError: no" in said
     assert f"read how far it came in {kept}" in said
     text = kept.read_text()
@@ -71,3 +75,99 @@ def test_streams_are_joined_and_times_dropped():
     assert "papermill" not in clean.metadata
     assert clean.cells[0].metadata == {"tags": ["x"]}
     assert clean.cells[0].id == "cell-0"
+
+
+def gone(process: int) -> bool:
+    """Whether a process ends within a while; a zombie, which nobody waits for, has ended."""
+    for _ in range(300):
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux about processes")
+@pytest.mark.timeout(120)
+def test_runner_and_kernel_end_with_a_killed_parent(tmp_path):
+    numbers = tmp_path / "numbers"
+    source = notebook(
+        tmp_path / "x.ipynb",
+        "import os, pathlib, time",
+        f"pathlib.Path({str(numbers)!r}).write_text(f'{{os.getppid()}} {{os.getpid()}}')\n"
+        "time.sleep(100)",
+    )
+    script = str(ROOT / "scripts" / "run_nb.py")
+    command = [sys.executable, script, str(source), str(tmp_path / "out"), "study=sample"]
+    starts = f"import subprocess; subprocess.run({command!r})"
+    parent = subprocess.Popen([sys.executable, "-c", starts])
+    while not (numbers.is_file() and numbers.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    runner, kernel = map(int, numbers.read_text().split())
+    parent.kill()
+    parent.wait()
+    assert gone(runner)
+    assert gone(kernel)
+    assert [f.name for f in (tmp_path / "out").iterdir()] == [f"x.pid{runner}.running.ipynb"]
+
+
+@pytest.mark.timeout(120)
+def test_what_a_killed_runner_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f"x.pid{number}.running.ipynb" for number in (dead.pid, os.getppid())]
+    for name in names:
+        (tmp_path / name).touch()
+    assert run(notebook(tmp_path / "x.ipynb"), tmp_path, {}) == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"x.ipynb", names[1]}
+
+
+DEEP = "def f(n):\n    return f(n - 1) if n else 1 / 0\nf(30)"
+
+
+@pytest.mark.timeout(120)
+def test_an_error_is_told_in_a_few_lines(tmp_path, capfd):
+    raises = "from fer_lib.errors import UserError\ndef f(n):\n    if not n:\n"
+    raises += "        raise UserError('a.csv, line 3: no number: mend it.')\n    f(n - 1)\nf(20)"
+    source = notebook(tmp_path / "x.ipynb", raises)
+    assert run(source, tmp_path, {}) == 1
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "Error: a.csv, line 3: no number: mend it."
+    assert second.startswith(f"{source} failed; read how far it came in ")
+
+    assert run(notebook(tmp_path / "y.ipynb", DEEP), tmp_path, {}) == 1
+    said = capfd.readouterr().err.splitlines()
+    assert "ZeroDivisionError: division by zero" in said
+    assert "----> 3 f(30)" in said and "----> 2     return f(n - 1) if n else 1 / 0" in said
+    assert len(said) < 10
+
+
+@pytest.mark.timeout(120)
+def test_a_kernel_that_is_killed_is_told(tmp_path, capfd):
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    source = notebook(tmp_path / "x.ipynb", killed)
+    assert run(source, tmp_path, {}) == 1
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith(f"{source}: its process was ended from outside, most likely because")
+
+
+@pytest.mark.timeout(120)
+def test_a_notebook_that_is_left_out_ends_there_and_well(tmp_path, capfd):
+    says = "from fer_lib.errors import LeftOut\nraise LeftOut('There are **no votes**.')"
+    source = notebook(tmp_path / "x.ipynb", "1 + 1", says, "open('never', 'w')")
+    assert run(source, tmp_path / "out", {"study": "paper"}) == 0
+    assert f"{source}: There are **no votes**." in capfd.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["x.ipynb"]
+    cells = nbformat.read(tmp_path / "out" / "x.ipynb", as_version=4).cells
+    assert cells[-1].source == says
+    assert cells[-1].outputs == [
+        {
+            "output_type": "display_data",
+            "data": {"text/markdown": "There are **no votes**."},
+            "metadata": {},
+        }
+    ]
+    assert "papermill-error" not in str(cells)

@@ -1,9 +1,11 @@
 """`fer train`: the notebooks' runs and names; two processes agree, and go on after a kill."""
 
+import json
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import matplotlib as mpl
 import nbformat
@@ -18,7 +20,8 @@ from typer.testing import CliRunner
 from fer_lib import train_command, train_study, training
 from fer_lib.checkpoints import Card, read_weights, save_weights
 from fer_lib.cli import app
-from fer_lib.errors import UserError
+from fer_lib.errors import LeftOut, UserError
+from fer_lib.files import alone
 from fer_lib.labels import FER_CLASSES
 from fer_lib.model import Encoder, MSFERNet
 from fer_lib.params import Architecture, load
@@ -158,6 +161,19 @@ def test_a_batch_that_cannot_be_shared_is_refused(project):
         train_command.train(train_command.prepare("sample", "fer13-7"), Three())  # type: ignore
 
 
+def test_processes_that_train_together_end_where_another_run_holds_the_checkpoint(project):
+    class First:
+        world_size, is_global_zero = 2, True
+
+    run = train_command.prepare("sample", "fer13-7")
+    with (
+        alone(run.checkpoint),
+        patch.object(train_command, "_gathered", lambda value, _: [value, False]),
+        pytest.raises(UserError, match="another run trains this one: wait until it is finished"),
+    ):
+        train_command.train(run, First())  # type: ignore
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -176,7 +192,7 @@ def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
         assert torch.equal(weights, second["model"][name]), name
     (undisturbed,) = (project / ".scratch").glob("*.pt")
     assert undisturbed == train_command.prepare("sample", "fer13-7").checkpoint
-    assert len(list((project / ".scratch").iterdir())) == 2  # and its commit
+    assert {file.suffix for file in undisturbed.parent.glob("*.*")} == {".pt", ".commit"}
 
     assert status[0] == -signal.SIGKILL
     assert not list(killed.glob("*.pt"))
@@ -215,6 +231,41 @@ def test_a_network_waits_for_those_it_learns_from():
     assert needs["fer13-7-seed-3"] == {"pretrain", *(f"teacher-{number}" for number in range(1, 6))}
     assert needs["fer13-3-seed-3"] == {"fer13-7-seed-3"}
     assert needs["ferplus-7"] == {"fer13-7"}
+
+
+@pytest.fixture
+def without_votes(project):
+    data = faces()
+    path = project / "build" / "sample" / "fer13.npz"
+    save_fer13(path, replace(data, votes=np.full_like(data.votes, -1)))
+    return project
+
+
+def test_without_votes_the_networks_that_learn_them_are_left_out(without_votes, monkeypatch):
+    begun, said = [], []
+
+    def start(study, job, at_once):
+        begun.append(str(job))
+        train_study._log(study, job).parent.mkdir(parents=True, exist_ok=True)
+        train_study._log(study, job).write_text("done\n")
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(train_study, "_start", start)
+    train_study.train_all("sample", 4, said.append)
+    assert "fer13-3-seed-2" in begun
+    assert not [job for job in begun if "ferplus" in job]
+    assert said[0] == "There are no FER+ votes: ferplus-7 and ferplus-7-vgg are left out."
+    result = fer_train("ferplus-7-vgg")
+    assert result.exit_code == 2 and "there are no FER+ votes" in result.stderr
+
+
+def test_without_votes_notebook_45_says_so_and_leaves_a_record(without_votes):
+    with pytest.raises(LeftOut, match=r"no FER\+ votes.* left out"):
+        up_to_the_checkpoint("45_train_intensity.ipynb", study="sample", task="ferplus-7")
+    build = without_votes / "build" / "sample"
+    assert json.loads((build / "ferplus-7.json").read_text()) == {"left_out": "no FER+ votes"}
+    assert not (build / "ferplus-7.safetensors").exists()
+    assert not (without_votes / ".scratch").exists()
 
 
 @pytest.mark.timeout(240)

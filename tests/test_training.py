@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from fer_lib import training
 from fer_lib.augment import augment, draw_numbers, mixup, standardise
 from fer_lib.checkpoints import fingerprint
 from fer_lib.eight_bits import rounded
@@ -165,6 +166,24 @@ def test_killed_run_ends_with_the_same_bits(tmp_path):
     torch.set_num_threads(threads)
     assert same(resumed.weights, undisturbed.weights)
     assert resumed.history == undisturbed.history
+
+
+@pytest.mark.timeout(120)
+def test_a_second_process_takes_over_what_the_first_has_finished(tmp_path, monkeypatch):
+    checkpoint = tmp_path / "run.pt"
+    program = VICTIM.format(tests=str(Path(__file__).parent), checkpoint=str(checkpoint))
+    first = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    while not checkpoint.exists() and first.poll() is None:
+        time.sleep(0.01)
+
+    def no_training(*_):
+        raise AssertionError("trained a second time")
+
+    monkeypatch.setattr(training, "draw_numbers", no_training)
+    second = run(checkpoint)
+    assert first.wait() == 0
+    assert [row["epoch"] for row in second.history] == [1, 2, 3]
+    assert same(second.weights, torch.load(checkpoint, weights_only=True)["best"]["weights"])
 
 
 def test_damaged_checkpoint_is_named(tmp_path):

@@ -63,7 +63,16 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path):
     path.write_text(text.replace("{loss: joint}", "{loss: both}"))
     with pytest.raises(UserError, match=r"params.yaml: parts.variants.*'both'"):
         load_group("parts", tmp_path)
-    with pytest.raises(UserError, match="no readable section nobody"):
+    for wrong, place in (
+        ("{model: {branches: [4]}}", "only-3x3.model"), ("{epochs: 0}", "only-3x3.epochs"),
+    ):  # fmt: skip
+        path.write_text(text.replace("{model: {branches: [3]}}", wrong))
+        with pytest.raises(UserError, match=rf"params.yaml: parts.variants.{place}"):
+            load_group("parts", tmp_path)
+    path.write_text(text.replace("only-3x3", "../only-3x3"))
+    with pytest.raises(UserError, match=r"params.yaml: parts.variants.../only-3x3"):
+        load_group("parts", tmp_path)
+    with pytest.raises(UserError, match="has no section nobody"):
         load_group("nobody", tmp_path)
 
 
