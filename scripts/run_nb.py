@@ -16,6 +16,10 @@ from pathlib import Path
 
 import yaml
 
+from fer_lib.threads import usable_cores
+
+# More threads than cores wait for each other; libraries read this as they are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 # Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
 # notebook has none to check, and jsonschema does without where this module cannot be imported.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -36,6 +40,15 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = joined_streams(cell.outputs)
     return notebook
+
+
+def seconds_of_work(notebook: nbformat.NotebookNode) -> float:
+    """How long papermill says the cells took, without those that begin with an import."""
+    return sum(
+        cell.metadata.papermill.duration or 0
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not cell.source.startswith(("import ", "from "))
+    )
 
 
 def joined_streams(outputs: list) -> list:
@@ -93,7 +106,11 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         finally:
             stop.set()
             copier.join()
-    nbformat.write(normalise(nbformat.read(running, as_version=4)), running)
+    notebook = nbformat.read(running, as_version=4)
+    if "FER_TIMES" in os.environ:
+        with open(os.environ["FER_TIMES"], "a") as file:
+            file.write(f"{name}\t{seconds_of_work(notebook)}\n")
+    nbformat.write(normalise(notebook), running)
     running.replace(target)
     return 0
 
