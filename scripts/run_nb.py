@@ -18,8 +18,6 @@ import yaml
 
 from fer_lib.threads import usable_cores
 
-# More threads than cores wait for each other; libraries read this as they are loaded.
-os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 # Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
 # notebook has none to check, and jsonschema does without where this module cannot be imported.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -86,6 +84,8 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         bars = Path(folder) / "bars"
         bars.touch()
         os.environ["FER_PROGRESS_FILE"] = str(bars)
+        # More threads than cores wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         copier = threading.Thread(target=copy_to_terminal, args=(bars, stop))
