@@ -4,8 +4,9 @@
 
 The last commit is cloned into a temporary folder, and `dvc repro` runs there as it would for a new
 user whose packages are installed. Of each stage the seconds are told, and of those how many went by
-in the cells of its notebook: the rest is the start of processes and the import of libraries. Memory
-is what all processes of the run hold together, pages that they share counted for each.
+in the cells of its notebook: the rest is the start of processes, the import of libraries, and DVC's
+own bookkeeping. CPU seconds are those of all threads, and hardly depend on what else the computer
+does. Memory is what all processes hold together, pages that they share counted for each.
 
 With --emulate-old-cpu it runs a second time as on a processor without AVX-512 and bfloat16.
 """
@@ -34,10 +35,12 @@ LOOK_EVERY = 0.25  # seconds
 @dataclass
 class Measured:
     """One run: `stages` by name the seconds from its start to the next one's, `work` by the same
-    name those in its cells, `total` seconds of the whole command, `peak` bytes of memory."""
+    name those in its cells, `cpu` its CPU seconds, `total` seconds of the whole command, `peak`
+    bytes of memory."""
 
     stages: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
     total: float = 0.0
     peak: int = 0
 
@@ -57,29 +60,30 @@ def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     threading.Thread(target=watch_memory, args=(process.pid, measured), daemon=True).start()
-    stage, since = "", begin
+    stage, since, used = "before the first stage", begin, 0.0
+    dvc = psutil.Process(process.pid)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("Running stage"):
-            now = time.monotonic()
-            if stage:
-                measured.stages[stage] = now - since
-            stage, since = line.split("'")[1].rpartition(":")[2], now
-            finished = times.read_text().splitlines() if times.exists() else []
+            now, spent = time.monotonic(), sum(dvc.cpu_times()[:4])
+            note(measured, stage, now - since, spent - used, times)
+            stage, since, used = line.split("'")[1].rpartition(":")[2], now, spent
             print(f"{now - begin:6.0f} s  {stage}", file=sys.stderr, flush=True)
-            note_work(measured, finished)
-    measured.stages[stage] = time.monotonic() - since
+    children = os.wait4(process.pid, 0)[2]
     measured.total = time.monotonic() - begin
-    note_work(measured, times.read_text().splitlines())
-    if process.wait():
-        sys.exit(f"dvc repro ended with status {process.returncode} in {project}.")
+    spent = children.ru_utime + children.ru_stime
+    note(measured, stage, time.monotonic() - since, spent - used, times)
+    if "sample" not in measured.stages:
+        sys.exit(f"dvc repro ended in {stage}: run it by hand in a clone to see why.")
     return measured
 
 
-def note_work(measured: Measured, finished: list[str]) -> None:
-    """The last line belongs to the stage that has just ended, if that ran a notebook at all."""
-    if len(finished) > len(measured.work) and measured.stages:
-        measured.work[list(measured.stages)[-1]] = float(finished[-1].split("\t")[1])
+def note(measured: Measured, stage: str, seconds: float, cpu: float, times: Path) -> None:
+    """A stage has ended: if it ran a notebook, the last line in `times` is its."""
+    measured.stages[stage], measured.cpu[stage] = seconds, cpu
+    finished = times.read_text().splitlines() if times.exists() else []
+    if len(finished) > len(measured.work):
+        measured.work[stage] = float(finished[-1].split("\t")[1])
 
 
 def watch_memory(pid: int, measured: Measured) -> None:
@@ -97,17 +101,18 @@ def watch_memory(pid: int, measured: Measured) -> None:
 
 
 def as_text(measured: Measured, title: str) -> str:
-    """A table, the slowest stage first."""
-    lines = [title, f"{'stage':30}{'seconds':>9}{'start and import':>19}{'work':>8}"]
-    for stage, seconds in sorted(measured.stages.items(), key=lambda item: -item[1]):
+    """A table, a line a stage in the order in which they ran."""
+    lines = [title, f"{'stage':34}{'seconds':>8}{'start and import':>18}{'work':>7}{'CPU':>7}"]
+    for stage, seconds in measured.stages.items():
         work = measured.work.get(stage, 0.0)
-        lines.append(f"{stage:30}{seconds:9.1f}{seconds - work:19.1f}{work:8.1f}")
-    work, stages = sum(measured.work.values()), sum(measured.stages.values())
-    lines.append(f"{'all stages':30}{stages:9.1f}{stages - work:19.1f}{work:8.1f}")
+        cpu = measured.cpu[stage]
+        lines.append(f"{stage:34}{seconds:8.1f}{seconds - work:18.1f}{work:7.1f}{cpu:7.1f}")
+    work, cpu = sum(measured.work.values()), sum(measured.cpu.values())
     lines.append(
-        f"{'the whole command':30}{measured.total:9.1f}   peak memory {measured.peak / 1e9:.2f} GB"
+        f"{'the whole command':34}{measured.total:8.1f}{measured.total - work:18.1f}{work:7.1f}"
+        f"{cpu:7.1f}"
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, f"peak memory {measured.peak / 1e9:.2f} GB"]) + "\n"
 
 
 def main() -> None:
