@@ -15,7 +15,6 @@ import copy
 import functools
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext

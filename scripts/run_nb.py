@@ -26,6 +26,8 @@ if __name__ == "__main__":
 
 import yaml
 
+from fer_lib.threads import usable_cores
+
 # Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
 # notebook has none to check, and jsonschema does without where this module cannot be imported.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -56,6 +58,15 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = joined_streams(cell.outputs)
     return notebook
+
+
+def seconds_of_work(notebook: nbformat.NotebookNode) -> float:
+    """How long papermill says the cells took, without those that begin with an import."""
+    return sum(
+        cell.metadata.papermill.duration or 0
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not cell.source.startswith(("import ", "from "))
+    )
 
 
 def joined_streams(outputs: list) -> list:
@@ -122,6 +133,8 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         os.environ["FER_PROGRESS_FILE"] = str(bars)
         # The user's own start-up files change nothing here, and HOME need not be writable.
         os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        # More threads than cores wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         copier = threading.Thread(target=copy_to_terminal, args=(bars, stop))
@@ -151,7 +164,11 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         finally:
             stop.set()
             copier.join()
-    nbformat.write(normalise(cut_where_left_out(nbformat.read(running, as_version=4))), running)
+    notebook = nbformat.read(running, as_version=4)
+    if "FER_TIMES" in os.environ:
+        with open(os.environ["FER_TIMES"], "a") as file:
+            file.write(f"{name}\t{seconds_of_work(notebook)}\n")
+    nbformat.write(normalise(cut_where_left_out(notebook)), running)
     running.replace(target)
     return 0
 
