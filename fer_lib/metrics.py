@@ -324,56 +324,6 @@ def measured(
     )
 
 
-def measured_over_seeds(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    metric: Metric = accuracy,
-    *,
-    n: int,
-    seed: int,
-    groups: np.ndarray | None = None,
-    **about,
-) -> dict:
-    """`figure` of a metric's mean over networks that differ by their seed, in percent.
-
-    The spread is the standard deviation between the networks (divisor S - 1). The interval is a
-    bootstrap one of the mean: each draw of images, or groups, is judged by all networks.
-
-    Args:
-        labels: (N,) int.
-        predictions: (S, N) int, one row a network.
-        classes: K.
-        metric: `accuracy`, `macro_f1` or `class_recall(...)`.
-        n: bootstrap draws.
-        seed: of the bootstrap.
-        groups: see `bootstrap_confusions`.
-        about: split, protocol, seeds and stage of `figure`.
-
-    Raises:
-        ValueError: without at least two networks.
-    """
-    if len(predictions) < 2:
-        raise ValueError("a spread needs two networks")
-    # Naming each image a group makes the draws the same for every network.
-    drawn = np.arange(len(labels)) if groups is None else groups
-    draws = [
-        metric(bootstrap_confusions(labels, said, classes, n=n, seed=seed, groups=drawn))
-        for said in predictions
-    ]
-    low, high = np.nanpercentile(np.mean(draws, axis=0), [2.5, 97.5])
-    values = np.array([metric(confusion(labels, said, classes)) for said in predictions])
-    return figure(
-        100 * float(values.mean()),
-        unit="percent",
-        n=len(labels),
-        low=100 * float(low),
-        high=100 * float(high),
-        spread=100 * float(values.std(ddof=1)),
-        **about,
-    )
-
-
 def write_figures(path: Path, figures: Mapping[str, dict]) -> None:
     """Write figures by key as JSON: sorted, indented, whole or not at all."""
     text = json.dumps(dict(figures), indent=2, sort_keys=True, allow_nan=False) + "\n"

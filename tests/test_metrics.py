@@ -248,40 +248,6 @@ def test_temperature_is_found_again():
     assert metrics.fit_temperature(honest / 2, labels) == pytest.approx(0.5, rel=0.05)
 
 
-def test_mean_spread_and_interval_over_seeds(answers):
-    labels, predictions, _ = answers
-    rng = np.random.default_rng(0)
-    said = np.stack([predictions, np.where(rng.random(900) < 0.1, labels, predictions)])
-    said = np.concatenate([said, rng.integers(0, K, (1, 900))])
-    about = ABOUT | {"seeds": [1, 2, 3]}
-    for metric in (metrics.accuracy, metrics.macro_f1):
-        entry = metrics.measured_over_seeds(labels, said, K, metric, n=2000, seed=0, **about)
-        values = [100 * metric(metrics.confusion(labels, row, K)) for row in said]
-        assert entry["value"] == pytest.approx(np.mean(values), abs=0.006)
-        assert entry["spread"] == pytest.approx(np.std(values, ddof=1), abs=0.006)
-        assert entry["low"] < entry["value"] < entry["high"]
-    # Against a bootstrap written out: an image counts by the share of networks that name it.
-    share = 100 * (said == labels).mean(axis=0)
-    means = share[rng.integers(0, 900, (2000, 900))].mean(axis=1)
-    entry = metrics.measured_over_seeds(labels, said, K, n=2000, seed=0, **about)
-    np.testing.assert_allclose(
-        [entry["low"], entry["high"]], np.percentile(means, [2.5, 97.5]), atol=0.35
-    )
-
-
-def test_networks_that_agree_have_no_spread_and_the_interval_of_one(answers):
-    labels, predictions, _ = answers
-    many = metrics.measured_over_seeds(
-        labels, np.stack([predictions] * 3), K, n=4000, seed=0, **ABOUT
-    )
-    one = metrics.measured(labels, predictions, K, n=4000, seed=0, **ABOUT)
-    assert many["spread"] == 0 and many["value"] == one["value"]
-    assert many["low"] == pytest.approx(one["low"], abs=0.4)
-    assert many["high"] == pytest.approx(one["high"], abs=0.4)
-    with pytest.raises(ValueError, match="two networks"):
-        metrics.measured_over_seeds(labels, predictions[None], K, n=100, seed=0, **ABOUT)
-
-
 def test_the_interval_of_a_mean():
     values = np.random.default_rng(2).normal(10, 1, 400)
     low, high = metrics.mean_interval(np.append(values, np.nan))
