@@ -83,12 +83,14 @@ def publish(study: str) -> Path:
     for notebook in sorted(report.glob("notebooks/*.ipynb")):
         if found := errors_in(notebook):
             raise UserError(f"{notebook} holds an error ({found[0]}): run its stage again.")
-    fresh = record.with_name(f".{study}.fresh")
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh, old = (record.with_name(f".{study}.{name}") for name in ("fresh", "old"))
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(report, fresh)
     if record.exists():
-        shutil.rmtree(record)
+        record.replace(old)
     fresh.replace(record)
+    shutil.rmtree(old, ignore_errors=True)
     return record
 
 

@@ -34,9 +34,8 @@ def made(tmp_path_factory):
     asked = {"of": "fer13-7", "names": stored.names, "target": "label", "where": "PrivateTest",
              "split": "PrivateTest", "protocol": "official", "seeds": [1]}  # fmt: skip
     kept.measured("fer13_7.private.accuracy", labels, stored.predicted(), 7, **asked)
-    kept.calibration(
-        "fer13_7.private.ece", labels, [stored.output("probabilities")], **asked | {"of": ["fer13-7"]}
-    )  # fmt: skip
+    shares, asked["of"] = [stored.output("probabilities")], ["fer13-7"]
+    kept.calibration("fer13_7.private.ece", labels, shares, **asked)
     plain = {"unit": "values", "n": 1, "split": "", "protocol": "", "seeds": []}
     kept.plain("model.parameters", 10, **plain)
     kept.save(folder)
@@ -44,9 +43,8 @@ def made(tmp_path_factory):
     counted = plain | {"value": 3, "unit": "images", "stage": "10_data"}
     write_figures(folder / "summary.json", figures | {"fer13.blank": counted})
     shutil.copy(folder / "evidence/40_evaluate_fer13.json", folder / "predictions/evidence.json")
-    headlines = {
-        k: figures[k]["value"] for k in ("fer13_7.private.accuracy", "fer13_7.private.ece")
-    }
+    keys = ("fer13_7.private.accuracy", "fer13_7.private.ece")
+    headlines = {key: figures[key]["value"] for key in keys}
     (folder / "metrics.json").write_text(json.dumps(headlines))
     images = np.zeros((N, 48, 48), np.uint8)
     data = Fer13(images, labels, np.full(N, "PrivateTest"), np.arange(N), -np.ones((N, 10), int),
