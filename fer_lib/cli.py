@@ -550,6 +550,9 @@ def study(
         from fer_lib.params import load
 
         check_raw_data(root / load(name).raw, root)
+        from fer_lib.duration import tell
+
+        tell(name.value, typer.echo)
     command = [
         sys.executable,
         "-m",
