@@ -566,6 +566,10 @@ def study(
         _dvc(root, "--single-item", *stages)
         typer.echo(f"The report of the published networks: build/{name.value}/report")
         return
+    if name is Study.paper:
+        from fer_lib.duration import tell
+
+        tell(name.value, typer.echo)
     _dvc(root, *(["paper/dvc.yaml"] if name is Study.paper else []))
 
 

@@ -271,12 +271,15 @@ def test_study_paper_names_what_is_missing(project):
 
 
 @pytest.mark.parametrize("ckplus", ["CK+48", "cohn-kanade-images"])
-def test_study_paper_runs_its_own_file(project, ckplus):
+def test_study_paper_says_how_long_and_runs_its_own_file(project, ckplus, monkeypatch):
     root, runs = project
+    monkeypatch.setattr("fer_lib.duration.faces_a_second", lambda study: 100.0)
     (root / "data/raw/fer2013").mkdir(parents=True)
     (root / "data/raw/fer2013/fer2013.csv").touch()
     (root / "data/raw/ckplus" / ckplus).mkdir(parents=True)
-    assert fer("study", "paper").exit_code == 7
+    result = fer("study", "paper")
+    assert result.exit_code == 7
+    assert "At 100 faces a second" in result.stdout and "--published" in result.stdout
     assert runs[0][0] == [sys.executable, "-m", "dvc", "repro", "paper/dvc.yaml"]
     assert (root / "data/raw/video").is_dir()
 
