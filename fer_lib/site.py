@@ -26,8 +26,8 @@ COMPARISON = "comparison"  # notebooks that belong to no study: networks, losses
 # last, so that a new page is never lost.
 START = ("Run it <run>",)
 REFERENCE = (
-    "figures", "check_figures", "glossary", "bibliography", "data", "data_fer2013", "data_ferplus", "data_ckplus",
-    "data_sample", "model_card", "library", "contributing", "citing",
+    "figures", "check_figures", "glossary", "bibliography", "data", "data_fer2013",
+    "data_ferplus", "data_ckplus", "data_sample", "model_card", "library", "contributing", "citing",
 )  # fmt: skip
 
 

@@ -42,8 +42,10 @@ from papermill.exceptions import (  # noqa: E402
 )
 
 from fer_lib.errors import LeftOut, UserError  # noqa: E402
+from fer_lib.paths import scratch_folder  # noqa: E402
 
 ERROR_TAG = "papermill-error-cell-tag"  # of the cells that papermill adds to a failed notebook
+START_TIMEOUT = 300  # seconds; a busy computer with one core has needed 40
 ARROW = re.compile("^-+> .*", re.MULTILINE)  # the line of a frame at which it went wrong
 
 
@@ -135,6 +137,8 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
         # More threads than cores wait for each other.
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+        if not os.access(Path.home(), os.W_OK):  # else a warning would stand in the notebook
+            os.environ.setdefault("MPLCONFIGDIR", str(scratch_folder() / "matplotlib"))
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         copier = threading.Thread(target=copy_to_terminal, args=(bars, stop))
@@ -142,6 +146,7 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         try:
             papermill.execute_notebook(
                 source, running, parameters, kernel_name="python3", progress_bar=False,
+                start_timeout=START_TIMEOUT,
                 # The kernel's own talk about its transport and its end; errors of cells still show.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )  # fmt: skip
@@ -155,6 +160,13 @@ def run(source: Path, out: Path, parameters: dict) -> int:
             print(
                 f"{source}: its process was ended from outside, most likely because the computer's "
                 "memory was full: close other programs, or lower batch_size in params.yaml.",
+                file=sys.stderr,
+            )
+            return 1
+        except RuntimeError as error:  # from the kernel's start; those of cells come as above
+            print(
+                f"{source}: its kernel does not start ({error}): install the environment anew "
+                "(`uv sync`), and let programs on this computer talk to 127.0.0.1.",
                 file=sys.stderr,
             )
             return 1

@@ -11,6 +11,7 @@ import pytest
 from imports import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
+import run_nb
 from run_nb import joined_streams, normalise, run, target_name
 
 
@@ -152,6 +153,31 @@ def test_a_kernel_that_is_killed_is_told(tmp_path, capfd):
     assert run(source, tmp_path, {}) == 1
     (said,) = capfd.readouterr().err.splitlines()
     assert said.startswith(f"{source}: its process was ended from outside, most likely because")
+
+
+@pytest.mark.timeout(120)
+def test_a_kernel_that_does_not_start_is_told(tmp_path, capfd, monkeypatch):
+    """A python that ends at once stands before the real one in PATH."""
+    monkeypatch.setattr(run_nb, "START_TIMEOUT", 5)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    kernel = tmp_path / "share" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text('{"argv": ["false"], "language": "python", "display_name": "broken"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    assert run(notebook(tmp_path / "x.ipynb"), tmp_path / "out", {}) == 1
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "x.ipynb: its kernel does not start (Kernel died" in said
+
+
+@pytest.mark.timeout(120)
+def test_home_need_not_be_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    monkeypatch.setenv("MPLCONFIGDIR", "")  # so that it is put back
+    monkeypatch.delenv("MPLCONFIGDIR")
+    monkeypatch.setattr(run_nb, "scratch_folder", lambda: tmp_path / "scratch")
+    source = notebook(tmp_path / "x.ipynb", "import matplotlib.pyplot")
+    assert run(source, tmp_path / "out", {}) == 0
+    assert not nbformat.read(tmp_path / "out" / "x.ipynb", as_version=4).cells[-1].outputs
 
 
 @pytest.mark.timeout(120)
