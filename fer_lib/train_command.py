@@ -45,6 +45,7 @@ from fer_lib.params import Study, Training, load
 from fer_lib.paths import build_folder, scratch_folder
 from fer_lib.precision import resolve, summary
 from fer_lib.prepared import Fer13, load_fer13
+from fer_lib.processes import end_with_parent
 from fer_lib.progress import PROGRESS_FILE
 from fer_lib.teachers import Teachers, load_teachers
 from fer_lib.training import Fitted, Objective, contrast, cross_entropy, fit, validate_classes
@@ -357,6 +358,8 @@ def command(study: str, task: str, seed: int, tell: Callable[[str], None]) -> No
     Raises:
         UserError: see `prepare`, `connect` and `train`.
     """
+    if os.environ.get(PROGRESS_FILE):  # begun by `train_study`
+        end_with_parent()
     run = prepare(study, task, seed)
     fabric = connect(run.settings)
     if fabric.is_global_zero:

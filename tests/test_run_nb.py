@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from imports import ROOT
+from processes import gone
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import run_nb
@@ -78,18 +79,6 @@ def test_streams_are_joined_and_times_dropped():
     assert clean.cells[0].id == "cell-0"
 
 
-def gone(process: int) -> bool:
-    """Whether a process ends within a while; a zombie, which nobody waits for, has ended."""
-    for _ in range(300):
-        try:
-            if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux about processes")
 @pytest.mark.timeout(120)
 def test_runner_and_kernel_end_with_a_killed_parent(tmp_path):
@@ -110,8 +99,8 @@ def test_runner_and_kernel_end_with_a_killed_parent(tmp_path):
     runner, kernel = map(int, numbers.read_text().split())
     parent.kill()
     parent.wait()
-    assert gone(runner)
-    assert gone(kernel)
+    assert gone(runner, within=30)
+    assert gone(kernel, within=30)
     assert [f.name for f in (tmp_path / "out").iterdir()] == [f"x.pid{runner}.running.ipynb"]
 
 

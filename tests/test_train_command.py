@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import matplotlib as mpl
@@ -14,6 +16,7 @@ import pytest
 import torch
 import yaml
 from imports import ROOT
+from processes import gone
 from two_processes import train_pair
 from typer.testing import CliRunner
 
@@ -284,6 +287,25 @@ def test_a_whole_study_is_trained_and_every_notebook_takes_it_over(project):
     ):
         checkpoint = up_to_the_checkpoint(notebook, study="sample", **names)["checkpoint"]
         assert torch.load(checkpoint)["going"] == [], (notebook, names)  # finished
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux about processes")
+@pytest.mark.timeout(240)
+def test_its_runs_end_with_a_killed_command(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["studies"]["sample"]["pretrain"]["epochs"] = 100_000
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    command = [sys.executable, "-m", "fer_lib.cli", "train", "sample", "--at-once", "1"]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    bar = project / ".scratch" / "logs" / "sample-pretrain.bar"
+    while not (bar.is_file() and bar.stat().st_size):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    (run,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
+    assert not gone(run, within=0)
+    parent.kill()
+    parent.wait()
+    assert gone(run, within=30)
 
 
 def test_a_run_that_fails_is_told_and_ends_the_others(project, monkeypatch):
