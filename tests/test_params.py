@@ -144,3 +144,16 @@ def test_missing_file_unknown_study_and_broken_yaml(tmp_path):
     (tmp_path / "params.yaml").write_text("studies: [")
     with pytest.raises(UserError, match="no valid YAML"):
         load("sample", tmp_path)
+
+
+def test_an_experiment_changes_one_line(tmp_path):
+    """`dvc exp run -S` writes the file anew; in block style nothing else moves."""
+    from dvc.utils.serialize import modify_yaml
+
+    before = (ROOT / "params.yaml").read_text().splitlines()
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with modify_yaml(str(tmp_path / "params.yaml")) as everything:
+        everything["studies"]["paper"]["train"]["fer13-7"]["augmentation"]["erase"] = 0.125
+    after = (tmp_path / "params.yaml").read_text().splitlines()
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed == [("          erase: 0.5", "          erase: 0.125")]

@@ -225,3 +225,38 @@ def test_junk_is_found_once_with_the_reason(flawed):
 def test_a_gallery_shows_each_unit_once():
     units = np.array(["a", "a", "b", "c", "b"])
     assert gallery.first_of_each(np.array([4, 1, 2, 0, 3]), units).tolist() == [4, 1, 3]
+
+
+def test_curves_are_tables_of_step_and_value(tmp_path):
+    history = [
+        {"epoch": 1, "loss": 2.5, "accuracy": 0.25},
+        {"epoch": 2, "loss": 1.5, "accuracy": 1},
+    ]
+    plots.write_curves(tmp_path, history, ["loss"])
+    (file,) = tmp_path.rglob("*.tsv")
+    assert file.relative_to(tmp_path).as_posix() == "plots/metrics/loss.tsv"
+    assert file.read_text() == "step\tloss\n0\t2.5\n1\t1.5\n"
+    plots.write_curves(tmp_path, history[:1], ["loss", "accuracy"])  # a rerun leaves nothing behind
+    assert file.read_text() == "step\tloss\n0\t2.5\n"
+
+
+def test_the_look_is_seaborn_s():
+    """Its palette, and the settings that its theme would make; written down, for speed."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    assert list(plots.COLORS) == sns.color_palette("colorblind").as_hex()
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
+        theirs = dict(mpl.rcParams)
+        mpl.rcdefaults()
+        plots.use_style()
+        for name in (
+            "font.size",
+            "xtick.labelsize",
+            "axes.linewidth",
+            "xtick.major.size",
+            "text.color",
+        ):
+            assert mpl.rcParams[name] == theirs[name], name

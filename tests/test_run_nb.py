@@ -13,7 +13,7 @@ from processes import gone
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import run_nb
-from run_nb import joined_streams, normalise, run, target_name
+from run_nb import joined_streams, normalise, run, seconds_of_work, target_name
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,7 @@ def own_environment(monkeypatch):
     """The runner sets variables for its kernel and then ends; a test must put them back."""
     for name in ("FER_PROGRESS_FILE", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
@@ -63,6 +64,15 @@ def test_a_failing_cell_stops_and_the_half_run_notebook_is_kept(tmp_path, capfd)
 def test_name_carries_the_task():
     assert target_name(ROOT / "notebooks" / "30_train.ipynb", {"task": "a"}) == "30_train-a"
     assert target_name(ROOT / "notebooks" / "10_data.ipynb", {"study": "a"}) == "10_data"
+
+
+def test_seconds_of_work_are_those_of_cells_that_do_not_import():
+    sources = {"import numpy": 4.0, "from x import y\ny()": 3.0, "1 + 1": 2.0, "2 + 2": 0.5}
+    cells = [nbformat.v4.new_markdown_cell("text")]
+    for source, duration in sources.items():
+        metadata = {"papermill": {"duration": duration}}
+        cells.append(nbformat.v4.new_code_cell(source, metadata=metadata))
+    assert seconds_of_work(nbformat.v4.new_notebook(cells=cells)) == 2.5
 
 
 def test_streams_are_joined_and_times_dropped():

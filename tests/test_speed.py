@@ -1,5 +1,6 @@
 """The step that the speed notebook times is the training loop's; its arithmetic, its stage."""
 
+import importlib
 import re
 
 import nbformat
@@ -154,8 +155,26 @@ def test_the_record_holds_no_error_and_keeps_its_figures():
     assert {"variants", "kinds", "growth"} == {f.stem for f in (folder / "figures").glob("*.png")}
 
 
+def test_the_benchmark_of_the_sample_study_tells_start_from_work(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    sample_study = importlib.import_module("sample_study")
+    measured, times = sample_study.Measured(total=33.0, peak=1_500_000_000), tmp_path / "times"
+    sample_study.note(measured, "before the first stage", 3.0, 2.0, times)
+    times.write_text("00_sample_world\t8.5\n")
+    sample_study.note(measured, "draw", 10.0, 12.0, times)
+    sample_study.note(measured, "publish@sample", 4.0, 1.0, times)  # a script: no new line
+    times.write_text("00_sample_world\t8.5\n80_report\t1.0\n")
+    sample_study.note(measured, "report@sample", 5.0, 3.0, times)
+    assert measured.work == {"draw": 8.5, "report@sample": 1.0}
+    rows = [line.split() for line in sample_study.as_text(measured, "A computer").splitlines()]
+    assert rows[3] == ["draw", "10.0", "1.5", "8.5", "12.0"]
+    assert rows[-2] == ["the", "whole", "command", "33.0", "23.5", "9.5", "18.0"]
+    assert rows[-1] == ["peak", "memory", "1.50", "GB"]
+
+
 def test_every_benchmark_has_its_record():
-    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    by_hand = {"sample_study"}  # it runs DVC itself
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - by_hand
     assert set(STAGES["speed"]["foreach"]) == scripts
-    assert {path.stem for path in (ROOT / "reports/speed").glob("*.txt")} == scripts
+    assert {path.stem for path in (ROOT / "reports/speed").glob("*.txt")} - by_hand == scripts
     assert np.all([(ROOT / f"reports/speed/{name}.txt").stat().st_size > 100 for name in scripts])
