@@ -15,7 +15,8 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Nearly U V' of the singular value decomposition U S V': all singular values near 1.
 
     Newton-Schulz iterations with the coefficients of Jordan et al., which bring the values to
-    0.7..1.2 quickly rather than to 1 exactly; bfloat16 is enough for that.
+    0.7..1.2 quickly rather than to 1 exactly. On a GPU bfloat16 is enough for that; most CPUs
+    would emulate it slowly, so there the matrix stays float32.
 
     Args:
         matrix: (M, N) float.
@@ -24,7 +25,7 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     Returns:
         (M, N) float32. Zeros stay zeros.
     """
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
     if wide := len(x) <= x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
