@@ -48,7 +48,7 @@ FOLDER = Path("studies") / STUDY  # in the project: params.yaml and record.json
 
 # Several times what other processors (AVX2, AVX-512) and numbers of threads change, and far below
 # what a change of the code does; tests/test_golden.py holds both.
-TOLERANCE = {"history": 1e-3, "weights": 1e-2}
+TOLERANCE = {"history": 1e-3, "weights": 2e-2}
 SMALLEST = {"history": 1e-3, "weights": 0.02}  # size of a number below which it counts as this
 ONE_FACE = 0.04  # an accuracy may differ by a face of the 28, whose two best classes are as good
 SUMMARY = ("mean", "deviation", "projection")
@@ -56,10 +56,15 @@ SUMMARY = ("mean", "deviation", "projection")
 
 @dataclass(frozen=True)
 class Case:
-    """A training notebook, by its name without the ending, and the task it is run for, if any."""
+    """A training notebook, by its name without the ending, and the task it is run for, if any.
+
+    `share` is the share of `TOLERANCE` that is allowed: AdamW's steps carry rounding on less far
+    than Muon's, which make the small directions of a gradient as large as the others.
+    """
 
     notebook: str
     task: str = ""
+    share: float = 1.0
 
 
 CASES = {
@@ -68,9 +73,9 @@ CASES = {
     "classes": Case("30_train", "fer13-7"),
     "valence": Case("30_train", "fer13-3"),
     "intensity": Case("45_train_intensity", "ferplus-7"),
-    "intensity-vgg": Case("45_train_intensity", "ferplus-7-vgg"),
-    "ckplus": Case("50_evaluate_ckplus"),
-    "ckplus-repeated": Case("51_repeat_ckplus"),
+    "intensity-vgg": Case("45_train_intensity", "ferplus-7-vgg", 0.1),
+    "ckplus": Case("50_evaluate_ckplus", share=0.25),
+    "ckplus-repeated": Case("51_repeat_ckplus", share=0.25),
 }
 
 Result = dict[str, dict[str, Any]]
@@ -102,8 +107,8 @@ def run(name: str) -> Result:
         return dict(_results(Path(".scratch")))
 
 
-def compare(recorded: Result, found: Result) -> list[str]:
-    """What is not as recorded, within `TOLERANCE`: a line each, the largest differences first.
+def compare(recorded: Result, found: Result, share: float = 1.0) -> list[str]:
+    """What is not as recorded, within a share of `TOLERANCE`: a line each, the largest first.
 
     Numbers of a history are compared relative to themselves; those of a tensor relative to its
     standard deviation, or to its mean where that is larger.
@@ -112,7 +117,7 @@ def compare(recorded: Result, found: Result) -> list[str]:
         return [f"{name}: {'not trained' if name in recorded else 'new'}" for name in missing]
     differences = []
     for title, parts in recorded.items():
-        for place, was, got, allowed in _numbers(parts, found[title]):
+        for place, was, got, allowed in _numbers(parts, found[title], share):
             if was is None or got is None or not abs(got - was) <= allowed:
                 size = np.inf if was is None or got is None else abs(got - was) / allowed
                 line = f"{title}, {place}: recorded {_text(was)}, got {_text(got)}"
@@ -135,7 +140,7 @@ def check(names: list[str]) -> dict[str, list[str]]:
                 "it should, run `fer record golden --record`."
             )
         try:
-            differences[name] = compare(recorded[name], run(name))
+            differences[name] = compare(recorded[name], run(name), CASES[name].share)
         except UserError as error:
             differences[name] = [str(error)]
     return differences
@@ -223,7 +228,7 @@ def _results(scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _numbers(
-    recorded: dict, found: dict
+    recorded: dict, found: dict, share: float
 ) -> Iterator[tuple[str, float | None, float | None, float]]:
     """Each number of a run: what it is, as recorded, as found (None: not there), its tolerance."""
     for part, tolerance in TOLERANCE.items():
@@ -235,7 +240,7 @@ def _numbers(
                     what, size = f"epoch {place + 1}", abs(old or 0)
                 else:
                     what, size = SUMMARY[place], max(map(abs, was[:2]), default=0)
-                allowed = tolerance * max(size, SMALLEST[part])
+                allowed = share * tolerance * max(size, SMALLEST[part])
                 if "accuracy" in name:
                     allowed = ONE_FACE
                 yield f"{name}, {what}", old, new, allowed
