@@ -20,7 +20,7 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,8 @@ def check(names: list[str]) -> dict[str, list[str]]:
     for name in names:
         if name not in recorded:
             raise UserError(
-                f"{FOLDER / 'record.json'} lacks the case {name}: on code that is known to train as "
-                "it should, run `fer record golden --record`."
+                f"{FOLDER / 'record.json'} lacks the case {name}: on code that is known to "
+                "train as it should, run `fer record golden --record`."
             )
         try:
             differences[name] = compare(recorded[name], run(name), CASES[name].share)
@@ -161,7 +161,7 @@ def read_record() -> dict[str, Result]:
         ) from None
 
 
-def write_record(cases: Mapping[str, Result]) -> Path:
+def write_record(cases: dict[str, Result]) -> Path:
     """Replace the committed results of these cases; a tensor is a line of the file."""
     path = project_root() / FOLDER / "record.json"
     kept = read_record() if path.is_file() else {}
@@ -193,21 +193,22 @@ def _execute(notebook: Path, **parameters: str) -> None:
     """Run a notebook's code here, without Jupyter, and without a word."""
     values: dict[str, Any] = {"display": lambda *_shown: None}
     environment = {PROGRESS_FILE: os.devnull, "LT_ACCELERATOR": "cpu"}
-    cell_number = 0
+    done = 0
     try:
         with (
             mock.patch.dict(os.environ, environment),
             mpl.rc_context({"backend": "Agg"}),
             contextlib.redirect_stdout(io.StringIO()),
         ):
-            for cell_number, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
+            for cell in nbformat.read(notebook, as_version=4).cells:
                 if cell.cell_type == "code":
                     exec(compile(cell.source, str(notebook), "exec"), values)
                     if "parameters" in cell.metadata.get("tags", []):
                         values |= {k: v for k, v in parameters.items() if k in values and v}
+                done += 1
     except Exception as error:  # whatever a changed line of code raises
         raise UserError(
-            f"{notebook.name} fails in cell {cell_number} of the golden training "
+            f"{notebook.name} fails in cell {done} of the golden training "
             f"({type(error).__name__}: {error}): mend the notebook or the code that it calls."
         ) from error
 
@@ -303,7 +304,8 @@ def _ckplus() -> CkPlus:
     person = np.repeat([f"S{number:03}" for number in range(3)], 14)
     sequence = np.array([f"{who}_{label:03}" for who, label in zip(person, labels, strict=True)])
     frame = np.arange(len(labels)) % 2
+    path = np.array([f"{s}_{f}.png" for s, f in zip(sequence, frame, strict=True)])
     return CkPlus(
         images=_faces(labels, 2), labels=labels, subject=person, sequence=sequence, frame=frame,
-        position=frame.astype(float), path=np.array([f"{s}_{f}.png" for s, f in zip(sequence, frame, strict=True)]),
+        position=frame.astype(float), path=path,
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """The paper record and today's code: what differs, and binding one to the other by proof.
 
 `studies/dvc.lock` says which code, settings and data gave the weights of the record. After a change
-of the code, DVC would train them anew: hours, for a mended comment. `renew` writes today's code into
-the lock where nothing that decides the weights has changed: settings and data by comparison, code by
-the golden training (`golden.py`). Where something has, it refuses, and the lock stays as it is.
+of the code, DVC would train them anew: hours, for a mended comment. `renew` writes today's code
+into the lock where nothing that decides the weights has changed: settings and data by comparison,
+code by the golden training (`golden.py`). Where something has, it refuses, and the lock stays.
 
 Only stages that train are renewed; all others run in minutes, from predictions or weights.
 """
@@ -200,9 +200,10 @@ def case_of(cmd: str) -> str:
     notebooks = {Path(word).stem for word in words if word.endswith(".ipynb")}
     tasks = [word.removeprefix("task=") for word in words if word.startswith("task=")]
     task = tasks[0] if tasks else ""
+    if task.startswith("teacher-"):
+        task = "teacher-1"
     for name, case in CASES.items():
-        same = task == case.task or task.startswith("teacher-") and case.task.startswith("teacher-")
-        if case.notebook in notebooks and same:
+        if case.notebook in notebooks and case.task == task:
             return name
     return ""
 

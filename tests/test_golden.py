@@ -30,9 +30,7 @@ def fit_with(**factors):
 
     def fit(model, images, labels, settings, *rest, **more):
         changes = {name: factor * getattr(settings, name) for name, factor in factors.items()}
-        return original(
-            model, images, labels, settings.model_copy(update=changes), *rest, **more
-        )
+        return original(model, images, labels, settings.model_copy(update=changes), *rest, **more)
 
     return fit
 
@@ -113,7 +111,9 @@ def test_differences_name_place_numbers_and_tolerance():
     assert golden.compare(was, was) == []
     now = json.loads(json.dumps(was))
     now["run"]["history"]["loss"][1] = 0.6
-    assert golden.compare(was, now) == ["run, loss, epoch 2: recorded 0.5, got 0.6, tolerance 0.0005"]
+    assert golden.compare(was, now) == [
+        "run, loss, epoch 2: recorded 0.5, got 0.6, tolerance 0.0005"
+    ]
     now["run"]["weights"]["b"] = [0.0, 1.0, 0.0]
     assert golden.compare(was, now)[0] == (
         "run, b, mean: recorded nothing, got 0, tolerance 0.0004"

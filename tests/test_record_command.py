@@ -46,6 +46,7 @@ stages:
       outs: ["build/${key}/figures.json"]
 """
 PARAMS = {"pretrain": {"lr": 0.1, "epochs": 2}, "train": {"lr": 0.2}}
+NOTEBOOKS = ("10_data", "20_pretrain", "30_train", "40_evaluate")
 OUTS = ("fer13.npz", "encoder.safetensors", "fer13-7.safetensors", "figures.json")
 TRAIN = ["pretrain@paper", "train@paper"]
 
@@ -56,7 +57,9 @@ def recorded(tmp_path_factory):
     files = {
         "params.yaml": yaml.safe_dump({"studies": {"paper": PARAMS, "sample": PARAMS}}),
         "studies/dvc.yaml": STAGES,
-        **{f"notebooks/{n}.ipynb": n for n in ("10_data", "20_pretrain", "30_train", "40_evaluate")},
+        **{
+            f"notebooks/{n}.ipynb": n for n in ("10_data", "20_pretrain", "30_train", "40_evaluate")
+        },
         **{f"fer_lib/{name}.py": "x = 1\n" for name in ("readers", "training")},
         **{f"build/{s}/{name}": s + name for s in ("paper", "sample") for name in OUTS},
     }
@@ -113,7 +116,9 @@ def test_a_comment_is_bound(project):
     for name in TRAIN:
         assert after[name]["outs"] == before[name]["outs"]
         assert after[name]["params"] == before[name]["params"]
-        changed = [d for d, e in zip(after[name]["deps"], before[name]["deps"], strict=True) if d != e]
+        changed = [
+            d for d, e in zip(after[name]["deps"], before[name]["deps"], strict=True) if d != e
+        ]
         assert [dep["path"] for dep in changed] == ["fer_lib/training.py"]
         assert changed[0]["size"] == len("x = 1  # one\n")
     # What DVC itself says: of the paper's stages only the evaluation differs.
@@ -163,7 +168,9 @@ def test_a_new_setting_is_refused_unless_it_is_known_to_change_nothing(project):
 
 def test_golden_that_does_not_reproduce_is_refused(project, monkeypatch):
     line = "run, loss, epoch 1: recorded 1, got 2, tolerance 0.001"
-    monkeypatch.setattr(golden, "check", lambda names: {n: [line] * (n == "classes") for n in names})
+    monkeypatch.setattr(
+        golden, "check", lambda names: {n: [line] * (n == "classes") for n in names}
+    )
     (project / "fer_lib/training.py").write_text("x = 2\n")
     said = refused(project)
     assert f"train@paper: the golden case classes does not reproduce: {line}" in said
