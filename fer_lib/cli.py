@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from fer_lib import record_command
 from fer_lib.errors import UserError
 from fer_lib.files import whole
 
@@ -47,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(record_command.app, name="record")
 
 
 @app.callback(

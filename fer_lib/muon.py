@@ -17,7 +17,8 @@ def orthogonalised(
     """Nearly U V' of the singular value decomposition U S V': all singular values near 1.
 
     Newton-Schulz iterations with the coefficients of Jordan et al., which bring the values to
-    0.7..1.2 quickly rather than to 1 exactly; bfloat16 is enough for that.
+    0.7..1.2 quickly rather than to 1 exactly. On a GPU bfloat16 is enough for that; most CPUs
+    would emulate it slowly, so there the matrix stays float32.
 
     Args:
         matrix: (M, N) float.
