@@ -42,6 +42,7 @@ class Standing:
         code: what differs and may be renewed: "cmd", and paths of code.
         against: why it cannot be renewed.
         accepted: settings that are new and change nothing, with the reason.
+        absent: it has no lock entry, so nothing of it is in the record.
     """
 
     stage: "PipelineStage"
@@ -49,17 +50,20 @@ class Standing:
     code: list[str] = field(default_factory=list)
     against: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
+    absent: bool = False
 
 
 def status(say: Callable[[str], None]) -> None:
     """Tell how the lock entries of the paper study's stages stand to today's code and settings."""
     standings = _standings(_open())
     for standing in standings:
+        if standing.absent:
+            say(f"{standing.stage.name}: not in the record")
         differs = [*standing.code, *standing.against, *standing.accepted]
         if differs:
             kind = "trains" if standing.case else "runs in minutes"
             say(f"{standing.stage.name} ({kind}): {_in_short(differs)}")
-    count = sum(bool(s.code or s.against or s.accepted) for s in standings)
+    count = sum(bool(s.code or s.against or s.accepted or s.absent) for s in standings)
     say(f"{len(standings) - count} of {len(standings)} stages of the paper study are as recorded.")
 
 
@@ -77,6 +81,9 @@ def renew(names: Iterable[str], say: Callable[[str], None]) -> None:
     repo = _open()
     with repo.lock:
         trained = {s.stage.name: s for s in _standings(repo) if s.case}
+        for name in [name for name, standing in trained.items() if standing.absent]:
+            say(f"{name}: not in the record, so there is nothing to bind")
+            del trained[name]
         names = list(names) or list(trained)
         if unknown := [name for name in names if name not in trained]:
             raise UserError(
@@ -142,7 +149,7 @@ def _standing(stage: "PipelineStage", recorded: dict, made: dict, params: dict) 
     """
     found = Standing(stage, case_of(stage.cmd))
     if not recorded:
-        found.against.append("it has no entry in the lock")
+        found.absent = True
         return found
     before = {dep["path"]: dep for dep in recorded.get("deps", [])}
     if stage.cmd_changed:
