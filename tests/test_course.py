@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from two_processes import CONTEXT
 from typer.testing import CliRunner
 
 from fer_lib import cli, course, expect
@@ -301,12 +302,18 @@ def test_missing_data_is_told_with_its_remedy(monkeypatch, tmp_path):
     assert result.status == "needs data" and "uv run dvc repro" in result.said
 
 
+@pytest.fixture
+def forks(monkeypatch):
+    """Processes of the checks are forked from one that has imported torch: seconds less each."""
+    monkeypatch.setattr(course, "get_context", lambda method: CONTEXT)
+
+
 def test_unit_3_and_its_command_need_no_data(tmp_path):
     result = fer("check", written(tmp_path, 3, solved=True))
     assert result.exit_code == 0 and "5 of 5 right." in result.stdout, result.stdout
 
 
-def test_what_goes_wrong_is_told_with_the_students_own_line(tmp_path):
+def test_what_goes_wrong_is_told_with_the_students_own_line(forks, tmp_path):
     path = written(
         tmp_path, 5,
         valence="def valence(probabilities):\n    print('noise')\n    return 1 / 0\n",
@@ -334,7 +341,7 @@ def test_what_goes_wrong_is_told_with_the_students_own_line(tmp_path):
         ("import os; os._exit(3)", "Python itself came to an end"),
     ],
 )
-def test_cells_that_end_badly(tmp_path, code, said):
+def test_cells_that_end_badly(forks, tmp_path, code, said):
     exercise = course.read(written(tmp_path, 5, valence=code))
     results = list(course.check_notebook(exercise, seconds=4))
     assert len(results) == 5

@@ -201,21 +201,28 @@ def test_right_answers_look_at_the_class_head_alone():
     assert right_answers(outputs, targets).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("encoder", [Encoder(SMALL), VggEncoder(SMALL_VGG)], ids=["ms", "vgg"])
-def test_two_heads_learn_both_tasks(encoder, tmp_path):
-    """Bars at four places, weak or strong: the place is the class, the brightness its strength."""
+@pytest.mark.parametrize(
+    ("encoder", "bar"), [(Encoder(SMALL), 3), (VggEncoder(SMALL_VGG), 6)], ids=["ms", "vgg"]
+)
+def test_two_heads_learn_both_tasks(encoder, bar):
+    """Bars at four places, weak or strong: the place is the class, the brightness its strength.
+
+    Only the first encoder takes faces of other sizes than 48: a quarter of the work.
+    """
     rng = np.random.default_rng(0)
-    place, strength = rng.integers(0, 4, 256), rng.choice([0.4, 1.0], 256)
-    images = rng.integers(60, 90, (256, 48, 48)).astype(np.uint8)
+    side, count = 8 * bar, 64
+    place, strength = rng.integers(0, 4, count), rng.choice([0.4, 1.0], count)
+    images = rng.integers(60, 90, (count, side, side)).astype(np.uint8)
     for image, where, strong in zip(images, place, strength, strict=True):
-        image[6 + 10 * where : 12 + 10 * where] += round(150 * strong)
-        image[46:] = 255  # a fixed white, so that standardising leaves the strength visible
+        top = bar + 5 * bar * where // 3
+        image[top : top + bar] += round(150 * strong)
+        image[-bar // 3 :] = 255  # a fixed white, so that standardising leaves the strength visible
     targets = torch.from_numpy(intensity.one_emotion(place, strength))
     torch.manual_seed(0)
     model = TwoHeads(encoder, 7)
     still = {"flip": 0.0, "rotate": 0.0, "shift": 0.0, "scale": 0.0, "gamma": 0.0, "erase": 0.0}
     settings = SETTINGS.model_copy(
-        update={"augmentation": SETTINGS.augmentation.__class__(**still), "epochs": 15}
+        update={"augmentation": SETTINGS.augmentation.__class__(**still), "epochs": 25, "lr": 0.01}
     )
     faces = torch.from_numpy(images)
     fitted = fit(

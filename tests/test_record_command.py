@@ -190,11 +190,14 @@ def test_changed_data_and_new_outputs_are_refused(project):
     assert "train@paper: its output build/paper/p.npz is new" in said
 
 
-def test_a_stage_that_was_never_trained_is_refused(project):
+def test_a_stage_that_is_in_no_record_is_told_and_left_alone(project):
     lock = yaml.safe_load((project / "studies/dvc.lock").read_text())
     del lock["stages"]["train@paper"]
     (project / "studies/dvc.lock").write_text(yaml.safe_dump(lock))
-    assert "train@paper: it has no entry in the lock" in refused(project)
+    said = record("renew").output
+    assert "train@paper: not in the record, so there is nothing to bind" in said
+    lock = yaml.safe_load((project / "studies/dvc.lock").read_text())
+    assert "train@paper" not in lock["stages"]
 
 
 def test_a_stage_that_does_not_train_is_no_matter_of_renew(project):

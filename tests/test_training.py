@@ -1,15 +1,13 @@
 """The training loop: learns, resumes to the bit after kill -9, refuses bad input."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
+from two_processes import CONTEXT
 
 from fer_lib import training
 from fer_lib.augment import augment, draw_numbers, mixup, standardise
@@ -36,12 +34,12 @@ SETTINGS = Training(seed=3, epochs=3, batch_size=16, lr=3e-3, ema_decay=0.9, dro
 
 
 def bars(count=64, classes=4):
-    """Pictures of one bright bar each, whose place is the class."""
+    """Pictures of 24x24 pixels with one bright bar each, whose place is the class."""
     numbers = torch.Generator().manual_seed(1)
     labels = torch.arange(count) % classes
-    images = torch.randint(0, 90, (count, 48, 48), generator=numbers, dtype=torch.uint8)
+    images = torch.randint(0, 90, (count, 24, 24), generator=numbers, dtype=torch.uint8)
     for image, label in zip(images, labels, strict=True):
-        image[6 + 10 * label : 12 + 10 * label] += 150
+        image[3 + 5 * label : 6 + 5 * label] += 150
     return images, labels
 
 
@@ -60,7 +58,7 @@ def same(first, second):
 
 def test_learns_bars():
     images, labels = bars()
-    settings = SETTINGS.model_copy(update={"epochs": 12})
+    settings = SETTINGS.model_copy(update={"epochs": 10})
     fitted = run(settings=settings, validation=(images, labels))
     best = max(row["val_accuracy"] for row in fitted.history)
     assert best > 0.9  # chance is 0.25
@@ -76,10 +74,27 @@ def test_supcon_separates_bars():
     assert history[-1]["loss"] < history[0]["loss"] - 0.3
 
 
-def test_same_seed_same_weights_other_seed_other_weights():
-    first = run().weights
-    assert same(first, run().weights)
-    assert not same(first, run(settings=SETTINGS.model_copy(update={"seed": 4})).weights)
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """What `run` gives with nothing changed, and its checkpoint; trained once, on one thread."""
+    checkpoint = tmp_path_factory.mktemp("usual") / "run.pt"
+    with one_thread():
+        return run(checkpoint), checkpoint
+
+
+@contextmanager
+def one_thread():
+    """The same bits come out only where sums are taken by as many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(usual):
+    with one_thread():
+        assert same(usual[0].weights, run().weights)
+    assert not same(usual[0].weights, run(settings=SETTINGS.model_copy(update={"seed": 4})).weights)
 
 
 def test_what_is_kept_is_what_was_judged():
@@ -119,87 +134,77 @@ def test_an_encoder_that_is_kept_as_it_is_keeps_its_statistics():
         assert torch.equal(used.state_dict()[name], rounded({"": tensor})[""].float()), name
 
 
-def test_finished_checkpoint_returns_at_once_and_replays_the_history(tmp_path):
+def test_finished_checkpoint_returns_at_once_and_replays_the_history(usual, monkeypatch):
+    monkeypatch.setattr(training, "draw_numbers", no_training)
     rows = []
-    first = run(tmp_path / "run.pt")
-    again = run(tmp_path / "run.pt", on_epoch=rows.append)
-    assert rows == again.history == first.history
-    assert same(first.weights, again.weights)
+    again = run(usual[1], on_epoch=rows.append)
+    assert rows == again.history == usual[0].history
+    assert same(usual[0].weights, again.weights)
 
 
-# The run that is killed: it stops by itself after the epoch given, in the middle of nothing else.
-VICTIM = """
-import sys, time
-sys.path.insert(0, {tests!r})
-import test_training as t
-from fer_lib import training
-t.torch.set_num_threads(1)
-training.SAVE_EVERY = 0
-from pathlib import Path
-original = t.nn.Module.train
-count = 0
-def slow(model, mode=True):
-    time.sleep(0.05)
-    return original(model, mode)
-t.nn.Module.train = slow
-result = t.run(Path({checkpoint!r}))
-print("finished")
-"""
+def no_training(*_):
+    raise AssertionError("trained a second time")
 
 
-@pytest.mark.timeout(120)
-def test_killed_run_ends_with_the_same_bits(tmp_path):
-    threads = torch.get_num_threads()
+def slow_run(checkpoint, seconds):
+    """A run that waits after each epoch, once its checkpoint is written."""
     torch.set_num_threads(1)
-    checkpoint = tmp_path / "run.pt"
-    program = VICTIM.format(tests=str(Path(__file__).parent), checkpoint=str(checkpoint))
-    victim = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    while not checkpoint.exists() and victim.poll() is None:
+    training.SAVE_EVERY = 0
+    draw = training.draw_numbers
+
+    def wait_and_draw(*given):
+        if checkpoint.exists():
+            time.sleep(seconds)
+        return draw(*given)
+
+    training.draw_numbers = wait_and_draw
+    run(checkpoint)
+
+
+def begun(checkpoint, seconds):
+    """The process of such a run, which has finished its first epoch."""
+    process = CONTEXT.Process(target=slow_run, args=(checkpoint, seconds))
+    process.start()
+    while not checkpoint.exists() and process.is_alive():
         time.sleep(0.01)
-    os.kill(victim.pid, signal.SIGKILL)
-    assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    done = torch.load(checkpoint, weights_only=True)["epoch"]
-    assert done < SETTINGS.epochs
-
-    resumed = run(checkpoint)
-    undisturbed = run()
-    torch.set_num_threads(threads)
-    assert same(resumed.weights, undisturbed.weights)
-    assert resumed.history == undisturbed.history
+    return process
 
 
-@pytest.mark.timeout(120)
-def test_a_second_process_takes_over_what_the_first_has_finished(tmp_path, monkeypatch):
+def test_killed_run_ends_with_the_same_bits(usual, tmp_path):
     checkpoint = tmp_path / "run.pt"
-    program = VICTIM.format(tests=str(Path(__file__).parent), checkpoint=str(checkpoint))
-    first = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    while not checkpoint.exists() and first.poll() is None:
-        time.sleep(0.01)
+    victim = begun(checkpoint, seconds=60)
+    victim.kill()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
+    assert torch.load(checkpoint, weights_only=True)["epoch"] < SETTINGS.epochs
+    with one_thread():
+        resumed = run(checkpoint)
+    assert same(resumed.weights, usual[0].weights)
+    assert resumed.history == usual[0].history
 
-    def no_training(*_):
-        raise AssertionError("trained a second time")
 
+def test_a_second_process_takes_over_what_the_first_has_finished(usual, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "run.pt"
+    first = begun(checkpoint, seconds=0.5)
     monkeypatch.setattr(training, "draw_numbers", no_training)
     second = run(checkpoint)
-    assert first.wait() == 0
-    assert [row["epoch"] for row in second.history] == [1, 2, 3]
+    first.join()
+    assert first.exitcode == 0
+    assert second.history == usual[0].history
     assert same(second.weights, torch.load(checkpoint, weights_only=True)["best"]["weights"])
 
 
-def test_damaged_checkpoint_is_named(tmp_path):
+def test_damaged_checkpoint_is_named(usual, tmp_path):
     checkpoint = tmp_path / "run.pt"
-    run(checkpoint)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    checkpoint.write_bytes(usual[1].read_bytes()[:1000])
     with pytest.raises(UserError, match=r"run\.pt is no usable checkpoint .* delete it"):
         run(checkpoint)
 
 
-def test_checkpoint_of_another_architecture_is_named(tmp_path):
-    checkpoint = tmp_path / "run.pt"
-    run(checkpoint)
+def test_checkpoint_of_another_architecture_is_named(usual):
     images, labels = bars()
     with pytest.raises(UserError, match="delete it"):
-        fit(MSFERNet(4), images, labels, SETTINGS, cross_entropy(SETTINGS), checkpoint=checkpoint)
+        fit(MSFERNet(4), images, labels, SETTINGS, cross_entropy(SETTINGS), checkpoint=usual[1])
 
 
 def test_missing_class_is_named():
@@ -280,21 +285,21 @@ def test_muon_s_step_by_hand():
     assert torch.equal(bias, twin)
 
 
-def test_muon_goes_on_from_a_checkpoint(tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def test_muon_goes_on_from_a_checkpoint(usual, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY", 0)
     settings = SETTINGS.model_copy(update={"optimizer": "muon"})
 
     def stop(row):
         if row["epoch"] == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run.pt", settings, on_epoch=stop)
-    resumed, undisturbed = run(tmp_path / "run.pt", settings), run(settings=settings)
-    torch.set_num_threads(threads)
+    with one_thread():
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run.pt", settings, on_epoch=stop)
+        assert torch.load(tmp_path / "run.pt", weights_only=True)["epoch"] == 2
+        resumed, undisturbed = run(tmp_path / "run.pt", settings), run(settings=settings)
     assert same(resumed.weights, undisturbed.weights)
-    assert not same(resumed.weights, run().weights)  # AdamW's
+    assert not same(resumed.weights, usual[0].weights)  # AdamW's
 
 
 def test_average_follows_the_model():

@@ -1,4 +1,7 @@
-"""Two processes on one CPU that train together, as torchrun would start them."""
+"""Processes that train, forked from one in which torch is imported once for all.
+
+Two on one CPU that train together, as torchrun would start them; and `fer` as a process.
+"""
 
 import multiprocessing
 import os
@@ -9,6 +12,10 @@ from pathlib import Path
 import torch
 
 from fer_lib import train_command, training
+from fer_lib.cli import app
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["fer_lib.train_command", "fer_lib.course"])
 
 
 def environment(rank: int, port: int) -> dict[str, str]:
@@ -51,11 +58,9 @@ def _process(rank: int, port: int, roots: list[Path], task: str, dies_after: int
 
 def train_pair(roots: list[Path], task: str, dies_after: int = 0) -> list[int | None]:
     """Exit statuses of the two; what each ended with lies in its project as TASK-RANK.pt."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fer_lib.train_command"])  # torch is imported once for all
     port = free_port()
     pair = [
-        context.Process(target=_process, args=(rank, port, roots, task, dies_after))
+        CONTEXT.Process(target=_process, args=(rank, port, roots, task, dies_after))
         for rank in range(2)
     ]
     for process in pair:
@@ -65,3 +70,34 @@ def train_pair(roots: list[Path], task: str, dies_after: int = 0) -> list[int | 
         pair[1].kill()
     pair[1].join()
     return [process.exitcode for process in pair]
+
+
+def _fer(words: list[str], log: Path) -> None:
+    """Run `fer`; what it prints goes to `log`, and its status becomes that of the process."""
+    with log.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    torch.set_num_threads(1)
+    app(words)
+
+
+class Forked:
+    """`fer` with some words as a process; acts like the `subprocess.Popen` of it."""
+
+    def __init__(self, words: list[str], log: Path):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = CONTEXT.Process(target=_fer, args=(words, log))
+        self.process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def wait(self) -> None:
+        self.process.join()
