@@ -74,7 +74,7 @@ CASES = {
     "valence": Case("30_train", "fer13-3"),
     "intensity": Case("45_train_intensity", "ferplus-7"),
     "intensity-vgg": Case("45_train_intensity", "ferplus-7-vgg", 0.1),
-    "ckplus": Case("48_train_ckplus", share=0.25),
+    "ckplus": Case("48_train_ckplus", share=0.1),
 }
 
 Result = dict[str, dict[str, Any]]

@@ -101,7 +101,7 @@ def test_a_change_of_what_is_computed_is_found(monkeypatch, change):
 
 def test_a_notebook_that_fails_is_told(monkeypatch):
     monkeypatch.setattr(training, "fit", None)
-    with pytest.raises(UserError, match=r"45_train_intensity.ipynb fails in cell \d+ .* TypeError"):
+    with pytest.raises(UserError, match=r"45_train_intensity.ipynb fails in cell \d+ .*TypeError"):
         golden.run("intensity-vgg")
     assert "fails in cell" in golden.check(["intensity-vgg"])["intensity-vgg"][0]
 
