@@ -357,7 +357,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.os, "replace", full)
+    monkeypatch.setattr("fer_lib.files.os.replace", full)
     with pytest.raises(UserError, match=r"w.onnx cannot be written \(No space left"):
         export_onnx(Recogniser.load(shelf / "w.safetensors", "cpu"), tmp_path / "w.onnx")
     assert not list(tmp_path.iterdir())
