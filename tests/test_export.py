@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fer_lib import cli, export, files
+from fer_lib import cli, export
 from fer_lib.augment import standardise
 from fer_lib.checkpoints import Card, save_weights
 from fer_lib.errors import UserError
@@ -357,7 +357,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr("fer_lib.files.os.replace", full)
     with pytest.raises(UserError, match=r"w.onnx cannot be written \(No space left"):
         export_onnx(Recogniser.load(shelf / "w.safetensors", "cpu"), tmp_path / "w.onnx")
     assert not list(tmp_path.iterdir())
