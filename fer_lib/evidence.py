@@ -170,7 +170,9 @@ class Evidence:
         write(build / "evidence" / f"{self.stage}.json", self.tables, self.asked)
 
     def _publish(self, key: str, tables: dict[str, dict], metric: str, about: dict) -> dict:
-        self.tables |= tables
+        for name, table in tables.items():
+            if self.tables.setdefault(name, table) != table:
+                raise ValueError(f"two tables are called {name}: tell them apart by `where`")
         self.asked[key] = {"tables": list(tables), "metric": metric, "n": self.n, "seed": self.seed}
         found = value_of(list(tables.values()), metric, self.n, self.seed)
         unit = "percent" if tables[next(iter(tables))]["kind"] != "intensity" else "score"

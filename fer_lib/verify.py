@@ -219,7 +219,7 @@ def _targets(test: Fer13) -> dict[str, np.ndarray]:
     if test.has_votes:
         plurality = fer_plus_majority(test.votes)
         used = (targets_from_votes(test.votes)[1] == "").to_numpy()
-        used &= test.usage == "PrivateTest"
+        used = used & (test.usage == "PrivateTest")
         targets |= {
             "FER+ plurality": plurality,
             "FER+ lead": np.where(used, plurality, LEFT_OUT),

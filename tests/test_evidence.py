@@ -47,7 +47,8 @@ def test_groups_are_drawn_whole(answers):
     right = np.where(person % 2, labels, (labels + 1) % K)  # half of the people are always right
     kept = Evidence("x", n=2000, seed=0)
     alone = kept.measured("a", labels, right, K, names=names, **FIGURE)
-    grouped = kept.measured("b", labels, right, K, names=names, groups=person, **FIGURE)
+    by_person = FIGURE | {"where": "by person"}
+    grouped = kept.measured("b", labels, right, K, names=names, groups=person, **by_person)
     low, high = metrics.bootstrap_interval(labels, right, K, n=2000, seed=9, groups=person)
     assert grouped["high"] - grouped["low"] > 3 * (alone["high"] - alone["low"])
     np.testing.assert_allclose([grouped["low"], grouped["high"]], [100 * low, 100 * high], atol=2.5)
@@ -102,6 +103,15 @@ def test_networks_that_agree_have_no_spread_and_the_interval_of_one(answers):
     many = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
     assert many["spread"] == 0 and many["value"] == one["value"]
     assert many["low"] == pytest.approx(one["low"], abs=0.4)
+
+
+def test_two_sets_of_images_may_not_share_a_name(answers):
+    labels, predicted, names = answers
+    kept = Evidence("x", n=100, seed=0)
+    kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
+    kept.measured("b", labels, predicted[0], K, names=names, metric="macro_f1", **FIGURE)
+    with pytest.raises(ValueError, match="two tables are called net/probabilities/all/label"):
+        kept.measured("c", labels, predicted[0], K, names=names, mask=labels > 0, **FIGURE)
 
 
 def test_a_share_of_the_errors(answers):
