@@ -11,6 +11,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from fer_lib import predictions
 from fer_lib.course import checker
 from fer_lib.labels import FER_CLASSES
 from fer_lib.paths import build_folder
@@ -193,9 +194,9 @@ check(accuracy_by_group)
 # Groups of people are not recorded in FER2013. The classes are at least a group of faces each:
 
 # %%
-said = np.load(build_folder("sample") / "predictions_fer13.npz")
-test = faces.select(np.isin(faces.row, said["row"]) & (faces.usage == "PrivateTest"))
-right = said["probs7"][np.searchsorted(said["row"], test.row)].argmax(axis=1) == test.labels
+stored = predictions.load(build_folder("sample") / "predictions" / "fer13-7.npz")
+test = faces.select(np.isin(faces.row, stored.names) & (faces.usage == "PrivateTest"))
+right = stored.predicted()[np.searchsorted(stored.names, test.row)] == test.labels
 names = np.array(FER_CLASSES)[test.labels]
 for name, (share, low, high) in accuracy_by_group(right, names).items():
     print(f"{name:<9}{share:.2f}  ({low:.2f} to {high:.2f})")
