@@ -6,11 +6,11 @@ author = "The fer-study authors"
 project_copyright = author
 language = "en-GB"
 
-extensions = ["myst_parser", "sphinxcontrib.bibtex", "fer_lib.site_math"]
+extensions = ["myst_parser", "sphinxcontrib.bibtex", "fer_tools.site.equations"]
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "deflist"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 4
-html_math_renderer = "mathml"  # no script and no font from outside; see fer_lib/site_math.py
+html_math_renderer = "mathml"  # no script and no font from outside; see fer_tools/site/equations.py
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"

@@ -165,8 +165,8 @@ class World(Section):
     video_seconds: Positive
 
 
-class Training(Section):
-    """One run of the training loop.
+class Recipe(Section):
+    """One run of the training loop, without its seed.
 
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views). `precision` is as in lightning's Fabric, or "auto":
@@ -177,7 +177,6 @@ class Training(Section):
     side, which cost less (progressive learning, Tan and Le 2021, section 4).
     """
 
-    seed: Seed
     epochs: Count
     batch_size: Annotated[Whole, Field(ge=2)]
     optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
@@ -196,6 +195,27 @@ class Training(Section):
     precision: Precision = "auto"
     compile: bool = False
     augmentation: Augmentation = Augmentation()
+
+
+class Training(Recipe):
+    """One run of the training loop."""
+
+    seed: Seed
+
+
+class Teachers(Recipe):
+    """Networks whose predictions the published ones learn from; only their seeds differ."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
+
+    @property
+    def networks(self) -> dict[str, Training]:
+        """The teachers by name: "teacher-1" has the first seed."""
+        recipe = self.model_dump(exclude={"seeds"})
+        return {
+            f"teacher-{number}": Training(seed=seed, **recipe)
+            for number, seed in enumerate(self.seeds, start=1)
+        }
 
 
 class TwoHeadTraining(Training):
@@ -245,15 +265,14 @@ class Video(Section):
 class Study(Section):
     """One study: where its raw data lies, and one section a stage.
 
-    `teachers` are networks whose answers the published ones learn from, by name. `further_seeds`
-    are trained beside the published one, to see how much of a figure is luck.
+    `further_seeds` are trained beside the published one, to see how much of a figure is chance.
     """
 
     raw: Path
     world: World | None = None
     model: Architecture
     pretrain: Training
-    teachers: dict[Name, Training]
+    teachers: Teachers
     train: dict[Literal["fer13-7", "fer13-3"], Training]
     further_seeds: Annotated[tuple[Seed, ...], AfterValidator(_different)]
     ckplus: CkPlus
@@ -270,8 +289,6 @@ class Study(Section):
             given, known = getattr(self, section), Study.model_fields[section].annotation
             if missing := [n for n in get_args(get_args(known)[0]) if n not in given]:
                 raise ValueError(f"{section} lacks {missing[0]}")
-        if taken := self.teachers.keys() & {"pretrain", *self.train, *self.intensity}:
-            raise ValueError(f"a teacher is named {taken.pop()} as another network is")
         if 0 in self.further_seeds or self.train["fer13-7"].seed in self.further_seeds:
             raise ValueError("further_seeds names 0, or the seed of train.fer13-7")
         return self

@@ -19,8 +19,8 @@ def progress_stream() -> TextIO:
     return open(path, "a", buffering=1) if path else sys.stderr
 
 
-def progress_bar(total: int, title: str, unit: str = "it") -> tqdm:
-    """A bar with rate and time left; close it, or use it in a `with`."""
+def progress_bar(total: int, title: str, unit: str = "it", disable: bool = False) -> tqdm:
+    """A bar with rate and time left; close it, or use it in a `with`. None where disabled."""
     return tqdm(
         total=total,
         desc=title,
@@ -28,4 +28,5 @@ def progress_bar(total: int, title: str, unit: str = "it") -> tqdm:
         file=progress_stream(),
         mininterval=0.5,
         dynamic_ncols=True,
+        disable=disable,
     )

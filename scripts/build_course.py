@@ -21,7 +21,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from fer_lib.course import NOT_DONE
+from fer_tools.course.grader import NOT_DONE
 
 COURSE = Path(__file__).resolve().parents[1] / "course"
 SOLUTION = re.compile(r"^\n?( *)# BEGIN SOLUTION\n.*?# END SOLUTION$", re.DOTALL | re.MULTILINE)

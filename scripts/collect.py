@@ -2,7 +2,7 @@
 
 import sys
 
-from fer_lib.record_files import collect
+from fer_tools.record.files import collect
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer_lib import predictions
-from fer_lib.checkpoints import load_encoder, load_model, read_weights
-from fer_lib.features import features
-from fer_lib.gallery import some_of_each_image
+from fer_lib.data.arrays import Fer13, load_ckplus, load_fer13
+from fer_lib.evaluation import predictions
+from fer_lib.evaluation.gallery import some_of_each_image
+from fer_lib.models.forward import predict_logits
+from fer_lib.models.weights import load_encoder, load_model, read_weights
 from fer_lib.params import Architecture, load
 from fer_lib.paths import build_folder, intensity_folder
-from fer_lib.prepared import Fer13, load_ckplus, load_fer13
 from fer_lib.progress import progress_bar
 
 
@@ -76,7 +76,7 @@ def encoded(file: Path, data: Fer13, seed: int) -> predictions.Predictions:
     public = data.select(data.usage == "PublicTest")
     faces = public.select(some_of_each_image(public.images, np.random.default_rng(seed)))
     encoder = load_encoder(file, card.arch)
-    space = features(encoder, torch.from_numpy(faces.images), "features").numpy()
+    space = predict_logits(encoder, torch.from_numpy(faces.images), title="features").numpy()
     about = {
         "network": "supcon", "task": card.task, "study": card.study, "commit": card.commit,
         "data": "fer2013", "seed": card.params["seed"],

@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fer_lib.checkpoints import Card
-from fer_lib.faces import Box
-from fer_lib.inference import Reading
+from fer_lib.faces.detection import Box
+from fer_lib.inference.backend import Reading
 from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.models.card import Card
 
 WIDTH, HEIGHT = 64, 48
 

@@ -1,4 +1,4 @@
-"""Which modules of fer_lib a notebook or script imports, directly or through others."""
+"""Which modules of this project a notebook or module imports, directly or through others."""
 
 import ast
 from pathlib import Path
@@ -6,30 +6,50 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("fer_lib", "fer_tools")
 
 
-def fer_lib_imports(source: str) -> set[str]:
-    """Names of the modules of fer_lib that some Python source imports itself."""
-    modules = {path.stem for path in (ROOT / "fer_lib").glob("*.py")}
-    found = set()
+def module_file(name: str) -> Path | None:
+    """The file of a module such as "fer_lib.data.arrays"; None if there is none of that name."""
+    path = ROOT / (name.replace(".", "/") + ".py")
+    return path if path.is_file() else None
+
+
+def imports(source: str) -> set[str]:
+    """Dotted names of the project's modules that some Python source imports itself."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == "fer_lib":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_lib."):
-            found.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("fer_lib.")}
-    return found & modules
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] in PACKAGES and module_file(name)}
 
 
 def with_what_they_import(modules: set[str]) -> set[str]:
-    """The modules and everything of fer_lib behind them."""
+    """The modules and everything of the project behind them."""
     done: set[str] = set()
     while todo := modules - done:
         for module in todo:
             done.add(module)
-            modules = modules | fer_lib_imports((ROOT / f"fer_lib/{module}.py").read_text())
+            modules = modules | imports(module_file(module).read_text())
     return done
+
+
+def room(module: str) -> str:
+    """The folder in which a module lies, two levels deep; a module at a root is its own."""
+    parts = module.split(".")
+    return "/".join(parts[:2]) if len(parts) > 2 else f"{'/'.join(parts)}.py"
+
+
+def all_modules() -> dict[str, str]:
+    """Source of every module of the project by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
 
 
 def code_of(notebook: Path) -> str:

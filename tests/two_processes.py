@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
-from fer_lib import train_command, training
-from fer_lib.cli import app
+from fer_lib.training import loop as training
+from fer_lib.training import tasks as train_command
+from fer_tools.cli.main import app
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["fer_lib.train_command", "fer_lib.course"])
+CONTEXT.set_forkserver_preload(["fer_lib.training.tasks", "fer_tools.course.grader"])
 
 
 def environment(rank: int, port: int) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from fer_lib import audit
-from fer_lib.expect import array, holds, same, sample
+from fer_lib.data import audit
+from fer_lib.data.arrays import load_fer13
 from fer_lib.labels import remap_valence
-from fer_lib.prepared import load_fer13
+from fer_tools.course.expectations import array, holds, same, sample
 
 PARTS = np.array(["Training", "PublicTest", "PrivateTest"])
 

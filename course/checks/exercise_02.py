@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_lib.expect import array, holds, same
-from fer_lib.model import ChannelAttention, MultiScale
+from fer_lib.models.msfernet import ChannelAttention, MultiScale
+from fer_tools.course.expectations import array, holds, same
 
 
 def check_convolve(answer):

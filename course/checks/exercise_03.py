@@ -5,8 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from fer_lib.expect import holds, same
-from fer_lib.losses import supcon_loss
+from fer_lib.training.losses import supcon_loss
+from fer_tools.course.expectations import holds, same
 
 
 def batch(seed, labels, width=5):
@@ -128,7 +128,7 @@ def check_supervised_contrastive_loss(answer):
     )  # fmt: skip
     same(
         answer(points, given), supcon_loss(points[:, None], given), tolerance=1e-5,
-        what="the loss beside fer_lib.losses.supcon_loss at the default temperature",
+        what="the loss beside fer_lib.training.losses.supcon_loss at the default temperature",
     )  # fmt: skip
 
     # Through the lengths, so that it does not matter whether the answer brings them to 1 once more.

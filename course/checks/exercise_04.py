@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.metrics import f1_score
 
-from fer_lib import metrics
-from fer_lib.expect import array, holds, same
+from fer_lib.evaluation import calibration, metrics
+from fer_tools.course.expectations import array, holds, same
 
 
 def check_scores(answer):
@@ -78,11 +78,11 @@ def check_calibration_error(answer):
             probabilities.argmax(axis=1),
             rng.integers(0, classes, images),
         )
-        table = metrics.reliability_bins(probabilities, labels, bins)
+        table = calibration.reliability_bins(probabilities, labels, bins)
         gap = table.accuracy - table.confidence
         same(
             answer(probabilities, labels, bins),
-            metrics.expected_calibration_error(probabilities, labels, bins),
+            calibration.expected_calibration_error(probabilities, labels, bins),
             f"the calibration error of {images} images in {bins} bins", tolerance=1e-6,
             mistakes={
                 "Weigh each bin by its share of the images.": gap.abs().mean(),
@@ -102,7 +102,7 @@ def check_fit_temperature(answer):
         chances = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
         labels = np.array([rng.choice(5, p=row) for row in chances])
         logits = honest * true_temperature
-        right = metrics.fit_temperature(logits, labels)
+        right = calibration.fit_temperature(logits, labels)
         what = f"the temperature of logits {true_temperature} times too large"
         same(
             answer(logits, labels), right, what, tolerance=0.02,

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import ruptures
 
-from fer_lib import inference, session
-from fer_lib.expect import array, holds, same
+from fer_lib.inference import recognizer as inference
 from fer_lib.labels import FER_CLASSES
-from fer_lib.smoothing import LiveSmoother
+from fer_tools.course.expectations import array, holds, same
+from fer_tools.rtfer import session
+from fer_tools.rtfer.smoothing import LiveSmoother
 
 
 def check_valence(answer):

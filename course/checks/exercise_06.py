@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from scipy.stats import binomtest
 
-from fer_lib.expect import array, holds, same, sample
-from fer_lib.prepared import load_fer13
+from fer_lib.data.arrays import load_fer13
+from fer_tools.course.expectations import array, holds, same, sample
 
 
 def check_agreement(answer):

@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from fer_lib.course import checker
-from fer_lib.model import Encoder, count_multiply_adds
+from fer_lib.models.msfernet import Encoder, count_multiply_adds
+from fer_tools.course.grader import checker
 
 check = checker(2)
 

@@ -10,8 +10,8 @@
 import matplotlib.pyplot as plt
 import torch
 
-from fer_lib.course import checker
-from fer_lib.losses import supcon_loss
+from fer_lib.training.losses import supcon_loss
+from fer_tools.course.grader import checker
 
 check = checker(3)
 

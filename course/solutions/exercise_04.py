@@ -10,10 +10,10 @@
 # %% setup
 import numpy as np
 
-from fer_lib.course import checker
+from fer_lib.data.arrays import load_ckplus
+from fer_lib.data.splits import random_folds
 from fer_lib.paths import build_folder
-from fer_lib.prepared import load_ckplus
-from fer_lib.splits import random_folds
+from fer_tools.course.grader import checker
 
 check = checker(4)
 

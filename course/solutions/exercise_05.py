@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from fer_lib.course import checker
 from fer_lib.paths import build_folder
+from fer_tools.course.grader import checker
 
 check = checker(5)
 

@@ -11,11 +11,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fer_lib import predictions
-from fer_lib.course import checker
+from fer_lib.data.arrays import load_fer13
+from fer_lib.evaluation import predictions
 from fer_lib.labels import FER_CLASSES
 from fer_lib.paths import build_folder
-from fer_lib.prepared import load_fer13
+from fer_tools.course.grader import checker
 
 check = checker(6)
 

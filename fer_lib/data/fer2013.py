@@ -1,0 +1,270 @@
+"""Reading FER2013 (Goodfellow et al. 2013) in both editions, and FER+ (Barsoum et al. 2016).
+
+- `fer2013.csv`, Kaggle's original: columns emotion, pixels (48 * 48 grey values), Usage.
+- The folder edition: `train/<class>/*.jpg`, `test/<class>/PublicTest_*.jpg|PrivateTest_*.jpg`.
+- `fer2013new.csv`, FER+: ten taggers' votes, matched to `fer2013.csv` row by row.
+
+Lines in messages are counted from 1 at the top of the file, as an editor shows them.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fer_lib.data.arrays import SIDE, USAGES, Fer13
+from fer_lib.data.audit import duplicate_of_training
+from fer_lib.data.images import check_plain_file, is_image, read_grey
+from fer_lib.errors import UserError
+from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
+
+PIXELS = SIDE * SIDE
+CHUNK = 512  # csv rows held as text at a time (about 4 MB); larger is slower as well
+SOURCE = "data/README.md says where to get it"
+REPAIR = "correct or remove the row, or get the file anew (data/README.md)"
+
+
+def read_fer2013(root: Path) -> Fer13:
+    """Read FER2013 from a folder: the csv if there is one, else the folder edition.
+
+    FER+ votes are added where `root/fer2013new.csv` stands beside the csv. The folder edition's
+    file names do not tell the csv row, so it goes without votes (and warns if the file is there).
+
+    Args:
+        root: folder that holds `fer2013.csv`, or `train/` and `test/`.
+
+    Raises:
+        UserError: for anything missing or wrong; it names the file and, in a csv, the line.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"the folder {root} is missing: {SOURCE}")
+    csv, votes = root / "fer2013.csv", root / "fer2013new.csv"
+    if os.path.lexists(csv):
+        data = read_fer2013_csv(csv)
+        return add_votes(data, votes) if os.path.lexists(votes) else data
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        if os.path.lexists(votes):
+            warnings.warn(f"{votes} is not used: it matches only fer2013.csv", stacklevel=2)
+        return read_fer2013_folders(root)
+    raise UserError(f"{root} holds neither fer2013.csv nor the folders train and test: {SOURCE}")
+
+
+def read_fer2013_csv(path: Path) -> Fer13:
+    """Read Kaggle's `fer2013.csv`, without votes; columns may come in any order."""
+    labels, usage, images = [], [], []
+    for chunk in _chunks(path, ["emotion", "pixels", "Usage"]):
+        labels.append(_integers(chunk, "emotion", len(FER_CLASSES) - 1, path))
+        usage.append(_usage(chunk, path))
+        images.append(_pixels(chunk, path))
+    if not any(map(len, labels)):
+        raise UserError(f"{path} holds no rows: {SOURCE}")
+    return _assemble(
+        np.concatenate(images), np.concatenate(labels), np.concatenate(usage), str(path)
+    )
+
+
+def read_fer2013_folders(root: Path) -> Fer13:
+    """Read the folder edition, without votes; rows in the order of the sorted relative paths."""
+    files: list[tuple[Path, str]] = []
+    for side in ("test", "train"):
+        if not (root / side).is_dir():
+            raise UserError(f"the folder {root / side} is missing: {SOURCE}")
+        for folder in sorted(p for p in (root / side).iterdir() if p.is_dir()):
+            if folder.name not in FER_CLASSES:
+                raise UserError(
+                    f"{folder} is not named after an emotion: rename it to one of "
+                    f"{', '.join(FER_CLASSES)}, or remove it"
+                )
+            inside = sorted(p for p in folder.iterdir() if is_image(Path(p.name)))
+            files += [(file, _usage_of_file(file, side)) for file in inside]
+    if not files:
+        raise UserError(f"{root} holds no images under train and test: {SOURCE}")
+    labels = np.array([FER_CLASSES.index(file.parent.name) for file, _ in files], dtype=np.int64)
+    images = np.stack([_read_face(file) for file, _ in files])
+    return _assemble(images, labels, np.array([usage for _, usage in files]), str(root))
+
+
+def add_votes(data: Fer13, path: Path) -> Fer13:
+    """Add FER+ votes from `fer2013new.csv` to FER2013 as read from the csv.
+
+    Raises:
+        UserError: if the rows are not those of FER2013, in number or in Usage.
+    """
+    votes, usage, lines = [], [], []
+    for chunk in _chunks(path, ["Usage", *FER_PLUS_COLUMNS]):
+        columns = [_integers(chunk, name, None, path) for name in FER_PLUS_COLUMNS]
+        votes.append(np.stack(columns, axis=1))
+        usage.append(_usage(chunk, path))
+        lines.append(chunk.index.to_numpy())
+    rows = sum(map(len, usage))
+    if rows != len(data):
+        raise UserError(
+            f"{path} has {rows} rows but fer2013.csv has {len(data)}: the two match row by row, so "
+            "get both whole (data/README.md), or remove the FER+ file"
+        )
+    differs = np.flatnonzero(np.concatenate(usage) != data.usage)
+    if len(differs):
+        line, expected = np.concatenate(lines)[differs[0]], data.usage[differs[0]]
+        raise UserError(
+            f"{path}, line {line}: Usage is not {expected} as in fer2013.csv: the two match row by "
+            "row, so get both in their original order (data/README.md), or remove the FER+ file"
+        )
+    everything = {**vars(data), "votes": np.concatenate(votes)}
+    return Fer13(**everything)
+
+
+def _assemble(images: np.ndarray, labels: np.ndarray, usage: np.ndarray, where: str) -> Fer13:
+    for split in USAGES:
+        if not (usage == split).any():
+            raise UserError(
+                f"{where} holds no {split} image: the study needs all of {', '.join(USAGES)}, so "
+                "get the whole data set (data/README.md)"
+            )
+    return Fer13(
+        images=images,
+        labels=labels,
+        usage=usage.astype("U11"),
+        row=np.arange(len(labels), dtype=np.int64),
+        votes=np.full((len(labels), len(FER_PLUS_COLUMNS)), -1, dtype=np.int64),
+        duplicate_of_training=duplicate_of_training(images, usage),
+    )
+
+
+def _chunks(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Parts of a csv as stripped text, indexed by the line in the file; blank lines dropped."""
+    check_plain_file(path, SOURCE)
+    try:
+        with pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, chunksize=CHUNK
+        ) as parts:
+            for part in parts:
+                if not isinstance(part.index, pd.RangeIndex):
+                    # With a field too many in the first row, pandas takes one for row names.
+                    raise pd.errors.ParserError("more fields in line 2 than in line 1")
+                part.columns = part.columns.str.strip()  # Kaggle's second file has " Usage"
+                _check_columns(path, list(part.columns), columns)
+                part = part[columns].set_axis(part.index + 2, axis="index")
+                yield part[(part != "").any(axis=1)]
+    except pd.errors.ParserError as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise UserError(f"{path} is not a well-formed csv ({reason}): {REPAIR}") from error
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{path} is empty: {SOURCE}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}): {SOURCE}") from error
+
+
+def _check_columns(path: Path, found: list[str], wanted: list[str]) -> None:
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UserError(
+            f"{path}, line 1: column(s) {', '.join(missing)} missing, "
+            f"found {', '.join(found)[:80]}: "
+            f"the first line must name {', '.join(wanted)}"
+        )
+
+
+def _integers(chunk: pd.DataFrame, column: str, largest: int | None, path: Path) -> np.ndarray:
+    """A column of whole numbers from 0 to `largest` as int64."""
+    text = chunk[column].str.strip()
+    good = text.str.fullmatch("[0-9]{1,6}").to_numpy(dtype=bool)
+    values = text.where(good, "-1").to_numpy().astype(np.int64)
+    limit = np.iinfo(np.int64).max if largest is None else largest
+    _fail_at_first(
+        (values < 0) | (values > limit), chunk, column, path,
+        "a whole number" if largest is None else f"a whole number from 0 to {largest}",
+    )  # fmt: skip
+    return values
+
+
+def _usage(chunk: pd.DataFrame, path: Path) -> np.ndarray:
+    text = chunk["Usage"].str.strip()
+    _fail_at_first(~text.isin(USAGES).to_numpy(), chunk, "Usage", path, " or ".join(USAGES))
+    return text.to_numpy().astype("U11")
+
+
+def _fail_at_first(
+    bad: np.ndarray, chunk: pd.DataFrame, column: str, path: Path, expected: str
+) -> None:
+    if bad.any():
+        place = int(np.argmax(bad))
+        raise UserError(
+            f"{path}, line {chunk.index[place]}: {column} is '{chunk[column].iloc[place][:30]}', "
+            f"expected {expected}: {REPAIR}"
+        )
+
+
+def _pixels(chunk: pd.DataFrame, path: Path) -> np.ndarray:
+    """The pixels column as (n, 48, 48) uint8."""
+    texts = chunk["pixels"].tolist()
+    images = _parse_regular(texts)
+    if images is None:  # something is odd: go row by row, to name the line or to forgive blanks
+        rows = zip(texts, chunk.index, strict=True)
+        images = np.array([_parse_row(text, f"{path}, line {line}") for text, line in rows])
+    return images.reshape(-1, SIDE, SIDE)
+
+
+def _parse_regular(texts: list[str]) -> np.ndarray | None:
+    """Read rows of `PIXELS` numbers of one to three digits with single spaces between them.
+
+    Works on the characters of all rows at once; about 20 times as fast as splitting each row.
+
+    Returns:
+        (n, PIXELS) uint8, or None if any row is not of exactly that form.
+    """
+    joined = (" ".join(texts) + " ").encode()
+    characters = np.frombuffer(joined, dtype=np.uint8)
+    ends = np.flatnonzero(characters == ord(" "))
+    row_ends = np.cumsum([len(text) + 1 for text in texts]) - 1
+    if len(ends) != len(texts) * PIXELS or not np.array_equal(ends[PIXELS - 1 :: PIXELS], row_ends):
+        return None
+    digits = characters - ord("0")  # wraps around: whatever is no digit becomes more than 9
+    width = np.diff(ends, prepend=-1) - 1
+    if width.min() < 1 or width.max() > 3 or np.count_nonzero(digits > 9) != len(ends):
+        return None
+    values = digits[ends - 1].astype(np.uint16)
+    # Index -1 or -2 can occur before the first number; `width` then masks it out.
+    values += np.where(width > 1, digits[ends - 2], 0) * np.uint16(10)
+    values += np.where(width > 2, digits[ends - 3], 0) * np.uint16(100)
+    return values.astype(np.uint8).reshape(len(texts), PIXELS) if values.max() <= 255 else None
+
+
+def _parse_row(text: str, where: str) -> np.ndarray:
+    """One row's pixels as (PIXELS,) uint8, or an error that says what is wrong with them."""
+    words = text.split()
+    if len(words) != PIXELS:
+        raise UserError(f"{where}: {len(words)} pixels, expected {PIXELS} (48x48): {REPAIR}")
+    for place, word in enumerate(words, start=1):
+        if not (word.isascii() and word.isdigit() and int(word) <= 255):
+            raise UserError(
+                f"{where}: pixel {place} is '{word[:20]}', expected a whole number from 0 to 255: "
+                f"{REPAIR}"
+            )
+    return np.array(words, dtype=np.int64).astype(np.uint8)
+
+
+def _usage_of_file(file: Path, side: str) -> str:
+    if side == "train":
+        return "Training"
+    for usage in ("PublicTest", "PrivateTest"):
+        if file.name.startswith(usage):
+            return usage
+    raise UserError(
+        f"{file}: the name starts with neither PublicTest nor PrivateTest, so its split is "
+        "unknown: use the folder edition with its original file names (data/README.md)"
+    )
+
+
+def _read_face(file: Path) -> np.ndarray:
+    image = read_grey(file)
+    if image.shape != (SIDE, SIDE):
+        height, width = image.shape
+        raise UserError(
+            f"{file} is {width}x{height} pixels, but FER2013's images are 48x48: get the original "
+            "files (data/README.md), or remove this one"
+        )
+    return image

@@ -1,0 +1,135 @@
+"""Reading still images of any usual kind as a person would see them.
+
+EXIF rotation is applied; 16-bit values are scaled to 8 bits; transparency is laid on white, the
+page most viewers show; CMYK, palette and the like become sRGB; of an animation the first frame
+counts. Grey is ITU-R 601 luma, `0.299 R + 0.587 G + 0.114 B`, as in Pillow and OpenCV.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fer_lib.errors import UserError
+
+MIN_SIDE = 16  # pixels; below this no face can be told apart
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"]
+)
+BACKGROUND = (255, 255, 255)
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def read_grey(path: Path | str) -> np.ndarray:
+    """Read a still image as grey.
+
+    Returns:
+        (H, W) uint8, 0 black to 255 white.
+
+    Raises:
+        UserError: if the file is missing, empty, not an image, damaged, or smaller than
+            `MIN_SIDE` pixels on a side.
+    """
+    image = _open(Path(path))
+    return np.array(image if image.mode == "L" else image.convert("L"))
+
+
+def read_rgb(path: Path | str) -> np.ndarray:
+    """Read a still image as colour: (H, W, 3) uint8, red first. Errors as in `read_grey`."""
+    return np.array(_open(Path(path)).convert("RGB"))
+
+
+def list_images(paths: Iterable[Path | str]) -> list[Path]:
+    """Expand files and folders (and their subfolders) to image files.
+
+    A file given by name is kept whatever its suffix; in folders, files with one of `SUFFIXES`
+    count, sorted by path, hidden ones left out. Each file comes once.
+
+    Raises:
+        UserError: if a path does not exist, or a folder holds no image.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if is_image(p.relative_to(path)))
+            if not inside:
+                raise UserError(
+                    f"{path} holds no image: name a folder with files ending in "
+                    f"{', '.join(sorted(SUFFIXES))}"
+                )
+            found.update(dict.fromkeys(inside))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UserError(f"{path} does not exist: check the spelling of the path")
+    return list(found)
+
+
+def check_plain_file(path: Path, remedy: str) -> None:
+    """Refuse what cannot be read as a file; a pipe would be waited for without end.
+
+    Raises:
+        UserError: if `path` is missing, a folder, a pipe or the like, or may not be read; it ends
+            with `remedy`.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing: {remedy}")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or the like"
+        raise UserError(f"{path} is {kind}, not a file: {remedy}")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read: change its permissions")
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path ends as an image does, and is not hidden, nor in a hidden folder."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _open(path: Path) -> Image.Image:
+    """Open, check, turn upright and bring to mode L or RGB."""
+    check_plain_file(path, "check the spelling of the path")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes): copy or download it again, or remove it")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no reason to speak up
+            with Image.open(path) as opened:
+                width, height = opened.size
+                if min(width, height) >= MIN_SIDE:
+                    opened.load()
+                    return _to_8_bit(ImageOps.exif_transpose(opened), path)
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{path} is not an image that can be read: save it as PNG or JPEG, or remove it"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): copy or download it again, or remove it"
+        ) from error
+    raise UserError(
+        f"{path} is only {width}x{height} pixels: use an image of at least "
+        f"{MIN_SIDE}x{MIN_SIDE}, or remove it"
+    )
+
+
+def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in SIXTEEN_BIT:
+        values = np.asarray(image).astype(np.float64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{path} holds values beyond 16 bits: save it with 8 or 16 bits")
+        # 65535 / 255 = 257 exactly, so white stays white.
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if image.mode == "F":
+        raise UserError(
+            f"{path} holds floating-point values of unknown range: save it with 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        return Image.alpha_composite(page, image).convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB")

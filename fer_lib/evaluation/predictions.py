@@ -1,0 +1,195 @@
+"""What a trained network predicts for each test image, as a small file that outlives the network.
+
+Every figure of an evaluation is computed from these files, so a sentence, a table or a plot can be
+mended without training anything, and a reader can check a figure without data or GPU. The files
+hold probabilities in float16, and name each image by its row in FER2013 or by its sequence and
+frame in CK+. They hold no image and no label.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer_lib.data.arrays import CkPlus, load_arrays, save_arrays
+from fer_lib.errors import UserError
+from fer_lib.labels import FER_CLASSES, TASKS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fer_lib.models.card import Card
+
+ARRAYS = ("probabilities", "flipped", "intensities", "features", "fold")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one network for N images of one data set.
+
+    Attributes:
+        names: (N,) what names an image: int64 rows of FER2013, or texts such as
+            "S010_004_00000017" (subject, sequence, frame) of CK+.
+        about: what is known of the network: network (its name here), task, study, seed, commit,
+            data ("fer2013" or "ckplus"), temperature, parameters, multiply_adds; plain JSON types.
+        probabilities: (N, K) float16 in [0, 1], divided by the temperature before the softmax.
+        flipped: (N, K) float16, with horizontal-flip test-time augmentation (the logits of both
+            are averaged, no temperature); None where nobody asks for it.
+        intensities: (N, 7) float16 in [0, 1]; None without an intensity head.
+        features: (N, F) float16; of an encoder without a classifier alone.
+        fold: (N,) int64, the fold in which an image was tested; None without folds.
+    """
+
+    names: np.ndarray
+    about: dict
+    probabilities: np.ndarray | None = None
+    flipped: np.ndarray | None = None
+    intensities: np.ndarray | None = None
+    features: np.ndarray | None = None
+    fold: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the columns of `probabilities`."""
+        return TASKS[self.about["task"]]
+
+    def output(self, name: str) -> np.ndarray:
+        """Class probabilities of one kind, float32 (N, K).
+
+        Args:
+            name: "probabilities" or "flipped" as they are; "uncalibrated" as if the temperature
+                were 1; "valence" the seven added up to three (surprise belongs to none).
+        """
+        if name == "valence":
+            from fer_lib.inference.recognizer import valence_shares
+
+            return valence_shares(self.output("probabilities"), FER_CLASSES)
+        stored = self.flipped if name == "flipped" else self.probabilities
+        if stored is None:
+            raise ValueError(f"{self.about['network']} has no {name}")
+        values = stored.astype(np.float32)
+        if name == "uncalibrated":
+            # softmax(z) from softmax(z / T): to the power of T, scaled to a sum of 1
+            values = values ** np.float32(self.about["temperature"])
+            return values / values.sum(axis=1, keepdims=True)
+        return values
+
+    def predicted(self, name: str = "probabilities") -> np.ndarray:
+        """(N,) int64: the class with the largest probability; the first of equal ones."""
+        return self.output(name).argmax(axis=1)
+
+
+def save(path: Path, predictions: Predictions) -> None:
+    """Write predictions: the same bytes for the same numbers, whole or not at all."""
+    arrays = {name: getattr(predictions, name) for name in ARRAYS}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    about = np.array(json.dumps(predictions.about, sort_keys=True))
+    save_arrays(path, {"names": predictions.names, "about": about, **arrays}, compressed=True)
+
+
+def load(path: Path) -> Predictions:
+    """Read what `save` wrote.
+
+    Raises:
+        UserError: if the file is missing, damaged, or holds something else.
+    """
+    arrays = load_arrays(path, ["names", "about"], optional=ARRAYS)
+    try:
+        about = json.loads(str(arrays.pop("about")))
+        about["network"], TASKS.get(about["task"])
+        if any(len(array) != len(arrays["names"]) for array in arrays.values()):
+            raise ValueError("its arrays differ in length")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} holds no predictions ({error}): restore it with `git checkout`, or run its "
+            "stage again."
+        ) from None
+    return Predictions(about=about, **arrays)
+
+
+def load_all(*folders: Path) -> dict[str, Predictions]:
+    """Every file of some folders by the network's name, such as "fer13-7" or "fer13-7-seed-2".
+
+    A folder that does not exist holds nothing.
+
+    Raises:
+        UserError: see `load`.
+    """
+    files = sorted(file for folder in folders for file in folder.glob("*.npz"))
+    found = [load(file) for file in files]
+    return {predictions.about["network"]: predictions for predictions in found}
+
+
+def name_of(task: str, seed: int, first: int) -> str:
+    """What a network is called: its task, and its seed where that is a further one."""
+    return task if seed == first else f"{task}-seed-{seed}"
+
+
+def ckplus_names(data: CkPlus) -> np.ndarray:
+    """(M,) texts that name CK+ images: sequence and frame, and no emotion."""
+    pairs = zip(data.sequence, data.frame, strict=True)
+    return np.array([f"{sequence}_{frame:08d}" for sequence, frame in pairs])
+
+
+def sequences(names: np.ndarray) -> np.ndarray:
+    """(M,) the sequence of each of `ckplus_names`."""
+    return np.array([name.rsplit("_", 1)[0] for name in names])
+
+
+def subjects(names: np.ndarray) -> np.ndarray:
+    """(M,) the subject of each of `ckplus_names`."""
+    return np.array([name.split("_", 1)[0] for name in names])
+
+
+def predict(
+    model: "nn.Module", card: "Card", images: np.ndarray, names: np.ndarray, about: Mapping
+) -> Predictions:
+    """Run a network over images.
+
+    Args:
+        model: as `models.weights.load_model` gives it.
+        card: its card.
+        images: (N, 48, 48) uint8.
+        names: (N,) see `Predictions`.
+        about: network, data and seed; the rest is taken from the card.
+    """
+    import torch
+
+    from fer_lib.models.forward import predict_logits
+    from fer_lib.models.msfernet import count_multiply_adds, count_parameters
+    from fer_lib.models.two_head import split_heads
+
+    faces = torch.from_numpy(np.ascontiguousarray(images))
+    outputs, mirrored = predict_logits(model, faces), predict_logits(model, faces.flip(2))
+    strengths = None
+    logits, flipped = outputs, (outputs + mirrored) / 2
+    if card.has_intensities:
+        logits, intensities = split_heads(outputs)
+        flipped, _ = split_heads(flipped)
+        strengths = intensities.numpy().astype(np.float16)
+    known = {
+        "task": card.task, "study": card.study, "commit": card.commit,
+        "temperature": card.temperature, "parameters": count_parameters(model),
+        "multiply_adds": count_multiply_adds(model),
+    }  # fmt: skip
+    return Predictions(
+        names, known | dict(about),
+        probabilities=half((logits / card.temperature).softmax(dim=1).numpy()),
+        flipped=half(flipped.softmax(dim=1).numpy()), intensities=strengths,
+    )  # fmt: skip
+
+
+def half(values: np.ndarray) -> np.ndarray:
+    """(N, K) as float16, which keeps three digits; the largest of each row stays the largest."""
+    rounded = values.astype(np.float16)
+    rows, largest = np.arange(len(values)), values.argmax(axis=1)
+    tied = rounded.argmax(axis=1) != largest  # rounding made two classes equal
+    raised = np.nextafter(rounded[rows, largest], np.float16(2))
+    rounded[rows[tied], largest[tied]] = raised[tied]
+    return rounded

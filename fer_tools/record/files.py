@@ -1,0 +1,156 @@
+"""A study's report, from the stages to the readers and back.
+
+`build/STUDY/report` is what a run leaves: rendered notebooks, figures, predictions, evidence,
+weights. It lies where git looks away, so a run changes no file of the repository. `publish` makes
+it the record that the repository shows, `reports/STUDY`. `restore` goes the other way: it lays the
+published networks and predictions where the evaluation notebooks look for them, so that these run
+without any training.
+"""
+
+import base64
+import filecmp
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from fer_lib.errors import UserError
+from fer_lib.evaluation import evidence
+from fer_lib.evaluation.published import read_figures
+from fer_lib.evaluation.report import HEADLINES, errors_in
+from fer_lib.params import load
+from fer_lib.paths import build_folder, project_root
+
+LINE = Path("figures/70_video_valence/line.png")  # the README shows it
+# The stages that train nothing, in the order in which they need one another.
+EVALUATION = (
+    "evaluate_fer13", "evaluate_intensity", "evaluate_ckplus", "seeds", "look_inside",
+    "show_errors", "search_faults", "draw_valence_line", "report", "collect",
+)  # fmt: skip
+PICTURES = ("architecture", "curves")  # of notebook 30, in its order; the report shows them
+
+
+def record_folder(study: str) -> Path:
+    """The record of a study in the repository."""
+    return project_root() / "reports" / study
+
+
+def collect(study: str) -> None:
+    """Write `build/STUDY/report` from what the stages left, anew.
+
+    No image of a data set is copied but what a figure shows. `metrics.json` holds the headline
+    figures alone, for `dvc metrics`; `summary.json` holds all.
+    """
+    build = build_folder(study)
+    out = build / "report"
+    shutil.rmtree(out, ignore_errors=True)
+    for notebook in sorted([*build.glob("[0-9]*.ipynb"), *build.glob("teachers/*.ipynb")]):
+        if ".running" not in notebook.suffixes:
+            copy(notebook, out / "notebooks" / notebook.name)
+    if (build / LINE).exists():  # not where there is no video
+        copy(build / LINE, out / LINE)
+    for curve in sorted(build.glob("curves/*/plots/metrics/*.tsv")):
+        copy(curve, out / "curves" / curve.parents[2].name / curve.name)
+    copy(build / "summary.json", out / "summary.json")
+    figures = read_figures(build / "summary.json")
+    values = {key: figures[key]["value"] for key in HEADLINES if key in figures}
+    (out / "metrics.json").write_text(json.dumps(values, indent=1) + "\n")
+    for file in sorted([*build.glob("predictions/*"), *build.glob("folds/*.npz")]):
+        copy(file, out / "predictions" / file.name)
+    tables: dict[str, dict] = {}
+    asked: dict[str, dict] = {}
+    for file in sorted(build.glob("evidence/*.json")):
+        more_tables, more_asked = evidence.read(file)
+        tables, asked = tables | more_tables, asked | more_asked
+    evidence.write(out / "predictions" / "evidence.json", tables, asked)
+    if load(study).publish_weights:
+        files = [*build.glob("*-*.safetensors"), *build.glob("intensity/*/*.safetensors")]
+        for file in sorted(files):
+            copy(file, out / "weights" / file.name)
+
+
+def publish(study: str) -> Path:
+    """Make the report of the last run the record in the repository; the record's folder.
+
+    Raises:
+        UserError: if there is no report, or one of its notebooks holds an error.
+    """
+    report, record = build_folder(study) / "report", record_folder(study)
+    if not (report / "summary.json").is_file():
+        raise UserError(f"{report} holds no report: run `uv run fer study {study}` first.")
+    for notebook in sorted(report.glob("notebooks/*.ipynb")):
+        if found := errors_in(notebook):
+            raise UserError(f"{notebook} holds an error ({found[0]}): run its stage again.")
+    fresh, old = (record.with_name(f".{study}.{name}") for name in ("fresh", "old"))
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(report, fresh)
+    if record.exists():
+        record.replace(old)
+    fresh.replace(record)
+    shutil.rmtree(old, ignore_errors=True)
+    return record
+
+
+def restore(study: str) -> None:
+    """Lay the published networks, predictions and training notebooks under `build/STUDY`.
+
+    Raises:
+        UserError: if the record lacks predictions, or a training of the user's own lies there,
+            which is never written over.
+    """
+    record, build = record_folder(study), build_folder(study)
+    if not list(record.glob("predictions/*.npz")):
+        raise UserError(
+            f"{record / 'predictions'} is empty: restore it with `git checkout reports`."
+        )
+    wanted = dict(published_files(record, build))
+    for source, target in wanted.items():
+        own = target.suffix == ".safetensors" and target.exists()
+        if own and not filecmp.cmp(source, target, shallow=False):
+            raise UserError(
+                f"{target} is a network of your own training, which the published one would "
+                f"replace: move {build} away first, or leave --published out."
+            )
+    for folder in ("predictions", "folds"):
+        shutil.rmtree(build / folder, ignore_errors=True)
+    for source, target in wanted.items():
+        copy(source, target)
+    pictures = build / "figures" / "30_train-fer13-7"
+    for name, picture in zip(PICTURES, shown_in(build / "30_train-fer13-7.ipynb"), strict=False):
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / f"{name}.png").write_bytes(picture)
+
+
+def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file of a record that takes the place of a training, and where it belongs."""
+    for file in sorted(record.glob("weights/*.safetensors")):
+        folder = build / "intensity" / file.stem if file.stem.startswith("ferplus") else build
+        yield file, folder / file.name
+    for file in sorted(record.glob("predictions/*")):
+        if file.name != "evidence.json":
+            in_folds = file.name.startswith("ckplus-7-")
+            yield file, build / ("folds" if in_folds else "predictions") / file.name
+    for file in sorted(record.glob("curves/*/*.tsv")):
+        yield file, build / "curves" / file.parent.name / "plots" / "metrics" / file.name
+    for number in ("20", "25", "30", "45"):
+        for file in sorted(record.glob(f"notebooks/{number}_*.ipynb")):
+            yield file, (build / "teachers" if number == "25" else build) / file.name
+
+
+def shown_in(notebook: Path) -> list[bytes]:
+    """The PNG pictures that a rendered notebook shows, in order."""
+    return [
+        base64.b64decode(output.data["image/png"])
+        for cell in nbformat.read(notebook, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy one file, its folder made where missing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

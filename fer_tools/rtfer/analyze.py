@@ -1,0 +1,251 @@
+"""What `fer video` does: a film in, a folder with line, annotated film, pages and summary out."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from fer_lib.errors import UserError
+from fer_lib.faces.detection import find_detector
+from fer_lib.files import whole
+from fer_lib.inference.recognizer import Recogniser
+from fer_lib.plots import style as plots
+from fer_lib.progress import progress_bar
+from fer_tools.rtfer import html_report as valence_page
+from fer_tools.rtfer import plots as valence_plots
+from fer_tools.rtfer import session
+from fer_tools.rtfer.camera import camera_frames
+from fer_tools.rtfer.engine import SMALLEST, Engine, Seen, analyse
+from fer_tools.rtfer.valence import save_line
+from fer_tools.rtfer.video_reader import SUFFIXES, Frame, video_info
+from fer_tools.rtfer.video_writer import AnnotatedFilm
+
+FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
+LEAST_SECONDS = 1.0  # a face seen for less is told in the csv only: mostly a false find
+LOCK = ".fer-video.lock"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one run, as they stand in summary.json.
+
+    Attributes:
+        detector: "haar" or "yunet".
+        smoothing_seconds, every: see `rtfer.Engine`.
+        annotate: whether to write the annotated film.
+        valence_from: see `rtfer.Engine`.
+    """
+
+    detector: str = "haar"
+    smoothing_seconds: float = 0.4
+    every: int = 1
+    annotate: bool = True
+    valence_from: Literal["classes", "intensities"] = "classes"
+
+
+def films(source: str, out: Path) -> list[tuple[Path | int, Path]]:
+    """What to look at, and the folder of each one's results.
+
+    Args:
+        source: a video file, a folder (its videos and those of its subfolders, each with a folder
+            of its own under `out`), or the number of a camera.
+        out: folder; its own files are never taken for input.
+
+    Raises:
+        UserError: if there is no such file, or no video in the folder.
+    """
+    path = Path(source)
+    if not path.exists() and source.isdecimal():
+        return [(int(source), out)]
+    if not path.is_dir():
+        if not path.exists():
+            raise UserError(f"{source} does not exist: check the spelling, or name a camera by 0.")
+        return [(path, out)]
+    inside = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not file.resolve().is_relative_to(out.resolve())
+    ]
+    if not inside:
+        raise UserError(f"{path} holds no video: name a folder with .mp4, .mov, .mkv or the like.")
+    targets = [(out / file.relative_to(path)).with_suffix("") for file in inside]
+    return [
+        (file, target if targets.count(target) == 1 else out / file.relative_to(path))
+        for file, target in zip(inside, targets, strict=True)
+    ]
+
+
+def run(
+    source: Path | int,
+    out: Path,
+    recogniser: Recogniser,
+    settings: Settings,
+    *,
+    frames: Callable[[int], Iterator[Frame]] = camera_frames,
+) -> dict:
+    """Analyse one film and write `FILES` into `out`.
+
+    A film that is cut short, or broken off with Ctrl-C, gives the files for what could be read, and
+    `ended` in the summary says so.
+
+    Args:
+        source: a video file, or a camera's number.
+        out: folder, made where missing; older results in it are replaced.
+        frames: of a camera.
+
+    Returns:
+        What stands in summary.json.
+
+    Raises:
+        UserError: if the film cannot be read, or `out` cannot be written or is in use by another
+            run.
+    """
+    detector = find_detector(settings.detector, smallest=SMALLEST)
+    engine = Engine(
+        recogniser,
+        detector,
+        every=settings.every,
+        smoothing_seconds=settings.smoothing_seconds,
+        valence_from=settings.valence_from,
+    )
+    name = f"camera {source}" if isinstance(source, int) else source.name
+    info = None if isinstance(source, int) else video_info(source)
+    rate = (info and info.frames_per_second) or 25.0
+    with _own(out), ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
+        seconds = info.frames / rate if info else 0.0
+        film = stack.enter_context(AnnotatedFilm(out / "annotated.mp4", seconds, rate))
+
+        def on_frame(frame: Frame, seen: list[Seen]) -> None:
+            if settings.annotate:
+                film.add(frame, seen)
+            bar.update()
+
+        given = frames(source) if isinstance(source, int) else source
+        table = analyse(given, engine, on_frame=on_frame)
+        film.close()
+        bar.close()
+        used = bar.format_dict["elapsed"]
+        summary = _summary(name, table, engine, settings, used)
+        _write(out, table, summary, name)
+        if not settings.annotate:  # an older film would be another one's
+            (out / "annotated.mp4").unlink(missing_ok=True)
+    return summary
+
+
+def facts(table: pd.DataFrame) -> dict[int, dict]:
+    """What `session.describe` tells of each face seen for a second, or else of the longest seen."""
+    lines = session.lines(table)
+    told = {face: session.describe(line) for face, line in lines.items()}
+    seen = {face: known["seconds_seen"] for face, known in told.items()}
+    longest = max(seen.values(), default=0)
+    return {
+        face: known
+        for face, known in told.items()
+        if seen[face] >= LEAST_SECONDS or seen[face] == longest
+    }
+
+
+def without_brief_finds(table: pd.DataFrame, told: dict[int, dict]) -> pd.DataFrame:
+    """The rows to draw: those of the faces that `facts` tells of, and those without a face."""
+    return table[table.face_id.isna() | table.face_id.isin(list(told))]
+
+
+def _summary(
+    name: str, table: pd.DataFrame, engine: Engine, settings: Settings, used: float
+) -> dict:
+    told = facts(table)
+    frames = table.drop_duplicates("frame")
+    seconds = float(frames.time_s.iloc[-1] - frames.time_s.iloc[0])
+    card = engine.recogniser.card
+    return {
+        "input": name,
+        "ended": table.attrs["ended"],
+        "frames": len(frames),
+        "seconds": round(seconds, 3),
+        "frames_per_second": round((len(frames) - 1) / seconds, 3) if seconds > 0 else None,
+        "frames_without_face": int((~table.face_found).sum()),
+        "faces": {str(face): known for face, known in told.items()},
+        "brief_finds": int(table.face_id.nunique()) - len(told),
+        "in_words": {str(face): session.in_words(known) for face, known in told.items()},
+        "caveat": session.CAVEAT,
+        "model": {"task": card.task, "study": card.study, "classes": list(card.classes),
+                  "commit": card.commit, "file": str(engine.recogniser.path)},
+        "parameters": asdict(settings) | {"margin": engine.margin, "smallest_face": SMALLEST},
+        "analysed_frames_per_second": round(len(frames) / max(used, 1e-9), 1),
+    }  # fmt: skip
+
+
+def in_words(summary: dict, out: Path) -> str:
+    """A few lines for the terminal."""
+    lines = [f"{summary['input']}: {summary['frames']} frames, results in {out}"]
+    if summary["ended"] == "interrupted":
+        lines.append("Stopped early: the results hold what was seen until then.")
+    elif summary["ended"] != "whole":
+        lines.append(f"{summary['ended']}; the results hold those.")
+    if not summary["faces"]:
+        lines.append("No face was seen in it.")
+    for face, words in summary["in_words"].items():
+        lines.append(f"Face {face}: {words}")
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------- the folder
+
+
+@contextmanager
+def _own(out: Path) -> Iterator[None]:
+    """Have the folder alone while a run goes on; the lock goes with the process that holds it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{out} is in use by another run: wait for its end, or name another folder."
+        ) from None
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # before it is let go, or it might be another's
+            (out / LOCK).unlink()
+        lock.release()
+
+
+def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
+    """All files but the film, each whole or not at all."""
+    told = {int(face): known for face, known in summary["faces"].items()}
+    shown = without_brief_finds(table, told)
+    try:
+        save_line(table, out / "valence.csv")
+        with whole(out / "valence.png") as part:
+            _picture(part, shown)
+        valence_page.write_page(shown, told, out / "valence.html", name)
+        text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        with whole(out / "summary.json") as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _picture(path: Path, table: pd.DataFrame) -> None:
+    plots.use_style()
+    figure = valence_plots.line_plot(table)
+    figure.savefig(path, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _unwritable(out: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"{out} cannot be written ({reason}): name a folder with room in it.")

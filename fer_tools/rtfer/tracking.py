@@ -1,0 +1,87 @@
+"""One person keeps one number from frame to frame.
+
+Boxes of a frame are matched with the last known ones by how much they overlap (Bewley et al. 2016,
+*SORT*, without its motion model: between two frames a filmed face moves by less than its width).
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from fer_lib.faces.detection import Box
+
+MEMORY_S = 3.0  # so long a face may go unseen and keep its number
+LEAST_OVERLAP = 0.2  # below it two boxes are two faces
+
+
+class Tracker:
+    """Numbers faces, from 1, in the order of their first appearance.
+
+    It gives a number to each box it is handed and never makes a box of its own: where no face is
+    seen there is none.
+
+    Args:
+        memory_s: seconds; a face that comes back later gets a new number.
+        least_overlap: intersection over union in [0, 1], below which boxes are never matched.
+    """
+
+    def __init__(self, memory_s: float = MEMORY_S, least_overlap: float = LEAST_OVERLAP) -> None:
+        self.memory_s = memory_s
+        self.least_overlap = least_overlap
+        self._known: dict[int, tuple[Box, float]] = {}  # where and when each was seen last
+        self._count = 0
+
+    def __call__(self, boxes: list[Box], time_s: float) -> dict[int, Box]:
+        """Number the boxes of one frame.
+
+        Args:
+            boxes: in pixels, the most important first: new ones are numbered in this order.
+            time_s: seconds, growing from call to call.
+
+        Returns:
+            Each box under its face's number, in the order of `boxes`.
+        """
+        self._known = {
+            number: seen
+            for number, seen in self._known.items()
+            if time_s - seen[1] <= self.memory_s + 1e-6
+        }
+        numbers = self._match(boxes)
+        named = {}
+        for place, box in enumerate(boxes):
+            if place not in numbers:
+                self._count += 1
+                numbers[place] = self._count
+            named[numbers[place]] = box
+            self._known[numbers[place]] = (box, time_s)
+        return named
+
+    def _match(self, boxes: list[Box]) -> dict[int, int]:
+        """The known number of each place in `boxes` that has one; the overlaps' sum is largest."""
+        known = list(self._known)
+        if not known or not boxes:
+            return {}
+        overlaps = np.array([[overlap(b, self._known[n][0]) for n in known] for b in boxes])
+        # Too small overlaps count nothing, so that they cannot take a face from a good match.
+        overlaps[overlaps < self.least_overlap] = 0
+        places, columns = linear_sum_assignment(overlaps, maximize=True)
+        pairs = zip(places.tolist(), columns.tolist(), strict=True)
+        return {place: known[column] for place, column in pairs if overlaps[place, column] > 0}
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / (a.w * a.h + b.w * b.h - both)
+
+
+def between(a: dict[int, Box], b: dict[int, Box], share: float) -> dict[int, Box]:
+    """Boxes of the faces in both frames, `share` of the way from `a` (0) to `b` (1)."""
+    return {
+        number: Box(*(round(p + share * (q - p)) for p, q in zip(box, b[number], strict=True)))
+        for number, box in a.items()
+        if number in b
+    }

@@ -1,0 +1,287 @@
+"""How fast a training step is, what it spends its time on, and what would be ideal.
+
+The tools of `studies/benchmarks/training_speed.ipynb`; no study uses them. A step here is the one
+that `training.fit` takes, and a test compares the weights that the two leave behind.
+"""
+
+import copy
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from fer_lib.models.forward import standardise
+from fer_lib.models.msfernet import FACE_SIZE, MSFERNet
+from fer_lib.params import Training
+from fer_lib.precision import can_compile
+from fer_lib.progress import progress_bar
+from fer_lib.training.augment import augment, draw_numbers, mixup
+from fer_lib.training.loop import cross_entropy, right_answers, update_average
+from fer_lib.training.optimizers import make_optimizer
+
+# The compiler looks for CUDA's tools and tells, with date and process, where there is no GPU.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+CLASSES = 7
+MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}  # large enough that the memory does not limit a product
+DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+# Kinds of work by what the profiler's names hold, looked for in this order.
+KINDS = {
+    "convolution": ("conv",),
+    "batch norm": ("batch_norm",),
+    "fused by the compiler": ("fused", "compiledfxgraph"),
+    "pooling": ("mean", "amax", "::max", "reduction", "::sum"),
+    "elementwise": (
+        "add", "mul", "relu", "threshold", "sigmoid", "div", "copy", "fill", "zero", "clamp", "pow",
+        "lerp", "cat", "expand", "where", "masked", "eq", "sqrt", "elementwise",
+    ),
+}  # fmt: skip
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a step; `precision` as in lightning's Fabric."""
+
+    device: str = "cpu"
+    precision: str = "bf16-mixed"
+    channels_last: bool = True
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as "bf16, channels last, compiled"."""
+        parts = ["fp32" if self.precision == "32-true" else "bf16"]
+        parts += ["channels last"] * self.channels_last + ["compiled"] * self.compiled
+        return ", ".join(parts)
+
+
+PLAIN = Variant(precision="32-true", channels_last=False, compiled=False)  # all switches off
+
+
+def devices() -> list[str]:
+    """ "cpu", and "cuda" where there is such a GPU."""
+    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def variants(device: str) -> list[Variant]:
+    """Both precisions, with and without channels last, with and without `torch.compile`."""
+    return [
+        Variant(device, precision, channels_last, compiled)
+        for precision in DTYPES
+        for channels_last in (False, True)
+        for compiled in (False, True)
+        if not compiled or can_compile()
+    ]
+
+
+def gains(rate: pd.Series, every: Mapping[tuple[str, str], Variant], switch: str) -> list[float]:
+    """By what factor a switch speeds the step up, for each setting of the other two.
+
+    Args:
+        rate: by (device, name of the variant): faces a second.
+        every: the variants by the same keys.
+        switch: "precision", "channels_last" or "compiled".
+    """
+    off = getattr(PLAIN, switch)
+    return [
+        rate[key] / rate[key[0], without.name]
+        for key, variant in every.items()
+        if (without := replace(variant, **{switch: off})) != variant
+    ]
+
+
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+
+
+def gpu() -> str:
+    """The GPU's name; empty where there is none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def clock(device: str) -> float:
+    """Seconds, to be subtracted from one another.
+
+    With one thread on the CPU it is the processor's time of this process: what the work would take
+    on a core of its own, whatever else the machine does. Otherwise it is the time on the wall.
+    """
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
+class Step:
+    """A step of `training.fit` without teacher, to be taken again and again, on the same faces.
+
+    Args:
+        variant: how to compute it. `fit` itself always uses channels last.
+        settings: of the run; `precision` and `compile` are the variant's.
+        images: (N, 48, 48) uint8, N at least the batch size; by default 1024 random ones.
+        labels: (N,) int64.
+        side: the faces are shrunk to it, as in the first `small_epochs`.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        settings: Training,
+        images: Tensor | None = None,
+        labels: Tensor | None = None,
+        side: int = FACE_SIZE,
+    ) -> None:
+        settings = settings.model_copy(update={"precision": variant.precision})
+        self.variant, self.settings, self.side = variant, settings, side
+        self.order_numbers, self.view_numbers = torch.Generator(), torch.Generator()
+        self.drawn: tuple[Tensor, Tensor] | None = None
+        if images is None or labels is None:
+            images = torch.randint(0, 256, (1024, FACE_SIZE, FACE_SIZE), dtype=torch.uint8)
+            labels = torch.arange(1024) % CLASSES
+        torch.manual_seed(settings.seed)
+        fabric = Fabric(accelerator=variant.device, devices=1, precision=variant.precision)  # type: ignore[arg-type]
+        layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+        self.model = MSFERNet(CLASSES, dropout=settings.dropout).to(fabric.device)
+        self.model.to(memory_format=layout)
+        self.average = copy.deepcopy(self.model)
+        network: nn.Module = self.model
+        if variant.compiled:
+            network = cast(nn.Module, torch.compile(network, dynamic=False))
+        self.fabric = fabric
+        self.network, self.optimizer = fabric.setup(network, make_optimizer(self.model, settings))
+        self.images, self.labels = images.to(fabric.device), labels.to(fabric.device)
+        self.objective = cross_entropy(settings)
+        self.loss_sum, self.right = torch.zeros(2, device=fabric.device)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Which faces, and their random numbers; `fit` draws them once for a whole epoch."""
+        order = torch.randperm(len(self.images), generator=self.order_numbers)
+        chosen = order[: self.settings.batch_size]
+        numbers = draw_numbers(len(chosen), self.view_numbers)
+        return chosen.to(self.images.device), numbers.to(self.images.device)
+
+    def take(self, number: int = 0) -> tuple[float, float]:
+        """Take the step.
+
+        Args:
+            number: of the step in its run, on which the moving average depends.
+
+        Returns:
+            Seconds of the whole step, and of forward and backward pass alone.
+        """
+        settings, device = self.settings, self.variant.device
+        chosen, numbers = self.drawn = self.drawn or self.draw()
+        begin = clock(device)
+        faces = standardise(augment(self.images[chosen], settings.augmentation, numbers, self.side))
+        targets = self.labels[chosen]
+        faces, partners, share = mixup(faces, targets, settings.mixup)
+
+        network_begin = clock(device)
+        outputs = self.network(faces)
+        loss = self.objective(outputs, targets)
+        if share < 1:
+            loss = share * loss + (1 - share) * self.objective(outputs, partners)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        network_end = clock(device)
+
+        self.optimizer.step()
+        update_average(self.average, self.model, settings.ema_decay, number)
+        self.loss_sum += loss.detach()
+        self.right += right_answers(outputs.detach(), targets).sum()
+        return clock(device) - begin, network_end - network_begin
+
+
+class Product:
+    """A product of two large square matrices: about the fastest that a device multiplies and adds.
+
+    It is taken in two ways, and the faster one counts: by `torch.mm`, and as a convolution with a
+    kernel of 1 x 1, which is the same product made by the library that convolves. On a CPU the two
+    belong to different libraries, and neither always wins.
+
+    Args:
+        device: "cpu" or "cuda".
+        precision: as in lightning's Fabric.
+        least: each way is repeated until so many seconds are over.
+    """
+
+    def __init__(self, device: str, precision: str, least: float = 0.2) -> None:
+        self.device, self.least, self.side = device, least, MATRIX_SIDE[device]
+        shape = (2, self.side, self.side)
+        self.left, self.right = torch.randn(shape, device=device).to(DTYPES[precision])
+        # The rows of the left matrix as the places of a map, its columns as channels side by side.
+        self.map, self.kernels = self.left.T[None, :, :, None], self.right.T[:, :, None, None]
+
+    def rate(self) -> float:
+        """Floating-point operations a second; a multiply-add counts as two."""
+        return max(self._rate(self.by_mm), self._rate(self.by_convolution))
+
+    def by_mm(self) -> Tensor:
+        """(side, side): the product."""
+        return torch.mm(self.left, self.right)
+
+    def by_convolution(self) -> Tensor:
+        """(1, side, side, 1): the product, transposed."""
+        return F.conv2d(self.map, self.kernels)
+
+    def _rate(self, multiply: Callable[[], Tensor]) -> float:
+        begin, count = clock(self.device), 0
+        while count == 0 or clock(self.device) - begin < self.least:
+            multiply()
+            count += 1
+        return 2 * count * self.side**3 / (clock(self.device) - begin)
+
+
+def interleaved(
+    jobs: Mapping[str, Callable[[], object]], turns: int, title: str
+) -> Iterator[tuple[int, str, object]]:
+    """Do every job once a turn, so that a slow minute of the machine hits all of them alike.
+
+    Yields:
+        Turn, from 1, name of the job, and what it returned. Turn 0 warms up and is left out.
+    """
+    with progress_bar((turns + 1) * len(jobs), title, unit="job") as bar:
+        for turn in range(turns + 1):
+            for name, job in jobs.items():
+                found = job()
+                bar.update()
+                if turn:
+                    yield turn, name, found
+
+
+def kind_of(name: str) -> str:
+    """The kind of work, a key of `KINDS` or "other", of what the profiler names so."""
+    name = name.lower()
+    return next((kind for kind, marks in KINDS.items() if any(m in name for m in marks)), OTHER)
+
+
+def shares_by_kind(step: Step, steps: int = 2) -> pd.Series:
+    """Which share of a step's time each kind of work takes: by kind, adding up to 1."""
+    on_gpu = step.variant.device == "cuda"
+    activities = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
+    step.take()
+    with profile(activities=activities) as profiler:
+        for _ in range(steps):
+            step.take()
+    rows = [
+        (kind_of(row.key), row.self_device_time_total if on_gpu else row.self_cpu_time_total)
+        for row in profiler.key_averages()
+    ]
+    total = pd.DataFrame(rows, columns=["kind", "time"]).groupby("kind")["time"].sum()
+    return total.reindex([*KINDS, OTHER], fill_value=0.0) / total.sum()

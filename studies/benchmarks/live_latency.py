@@ -1,0 +1,88 @@
+"""From a camera's frame to its emotion, on one core.
+
+    uv run python studies/benchmarks/live_latency.py
+
+Paper B states under 50 ms a frame for classes and intensities on live video. Here the live path of
+`fer app` and of `fer video 0`, `Engine.look`, sees a drawn face at 640x360 frame by frame, with one
+thread for everything: find the face, cut it, classify it, tell its intensities, smooth the line.
+The models take turns, frame by frame, so that they share whatever else the machine does.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and ONNX Runtime as they are loaded
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from video_pipeline import drawn_film, some
+
+from fer_lib.errors import UserError
+from fer_lib.faces.detection import find_detector
+from fer_lib.inference.export import export_onnx
+from fer_lib.inference.recognizer import Recogniser
+from fer_tools.rtfer.engine import SMALLEST, Engine
+from fer_tools.rtfer.video_reader import read_frames
+from fer_tools.timing.speed import processor
+
+GOAL = 50.0  # milliseconds a frame
+FIRST = 10  # frames that do not count: the first ones set things up
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--models", nargs="+", default=["fer13-3", "ferplus-7", "ferplus-7-vgg"])
+    parser.add_argument("--frames", type=int, default=300)
+    chosen = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    print(f"one thread, {processor()}; one drawn face, 640x360, {chosen.frames} frames")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frames = some(read_frames(drawn_film(folder / "face.mp4", chosen.frames)), chosen.frames)
+        engines = {}
+        for model in chosen.models:
+            for kind, recogniser in both(model, folder).items():
+                for detector in detectors():
+                    finder = find_detector(detector, smallest=SMALLEST)
+                    engines[model, kind, detector] = Engine(recogniser, finder)
+        times: dict[tuple, list[float]] = {key: [] for key in engines}
+        for frame in frames:
+            for key, engine in engines.items():
+                begin = time.perf_counter()
+                engine.look(frame.rgb, frame.time_s)
+                times[key].append(1000 * (time.perf_counter() - begin))
+    print(f"\n{'model':16}{'run by':10}{'detector':10}{'median ms':>10}{'p95 ms':>10}")
+    for (model, kind, detector), taken in times.items():
+        middle, high = np.percentile(taken[FIRST:], [50, 95])
+        told = "" if high < GOAL else f"   over {GOAL:.0f}"
+        print(f"{model:16}{kind:10}{detector:10}{middle:10.1f}{high:10.1f}{told}")
+
+
+def both(model: str, folder: Path) -> dict[str, Recogniser]:
+    """The model in PyTorch and as a float32 ONNX file."""
+    torch_model = Recogniser.load(model, "cpu")
+    export_onnx(torch_model, folder / f"{model}.onnx")
+    return {"PyTorch": torch_model, "ONNX": Recogniser.load(folder / f"{model}.onnx")}
+
+
+def detectors() -> list[str]:
+    """Those whose files are there."""
+    found = []
+    for name in ("haar", "yunet"):
+        try:
+            find_detector(name)
+        except UserError:
+            continue
+        found.append(name)
+    return found
+
+
+if __name__ == "__main__":
+    main()

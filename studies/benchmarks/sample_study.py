@@ -1,0 +1,139 @@
+"""How long the sample study takes from a clean clone, stage by stage.
+
+    python studies/benchmarks/sample_study.py --emulate-old-cpu --out reports/speed/sample_study.txt
+
+The last commit is cloned into a temporary folder, and `dvc repro` runs there as it would for a new
+user whose packages are installed. Of each stage the seconds are told, and of those how many went by
+in the cells of its notebook: the rest is the start of processes, the import of libraries, and DVC's
+own bookkeeping. CPU seconds are those of all threads, and hardly depend on what else the computer
+does. Memory is what all processes hold together, pages that they share counted for each.
+
+With --emulate-old-cpu it runs a second time as on a processor without AVX-512 and bfloat16.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from fer_lib.precision import best_device, native_bfloat16
+from fer_lib.threads import usable_cores
+from fer_tools.timing.speed import processor
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD_CPU = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+LOOK_EVERY = 0.25  # seconds
+
+
+@dataclass
+class Measured:
+    """One run: `stages` by name the seconds from its start to the next one's, `work` by the same
+    name those in its cells, `cpu` its CPU seconds, `total` seconds of the whole command, `peak`
+    bytes of memory."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    work: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+    total: float = 0.0
+    peak: int = 0
+
+
+def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
+    """Clone the project into `folder` and run the sample study there."""
+    project, times = folder / "clone", folder / "times.tsv"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
+    environment = os.environ | more_environment | {
+        "FER_TIMES": str(times),
+        "PYTHONPATH": str(project),  # the clone's fer_lib, not the installed one
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    measured, begin = Measured(), time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    threading.Thread(target=watch_memory, args=(process.pid, measured), daemon=True).start()
+    stage, since, used = "before the first stage", begin, 0.0
+    dvc = psutil.Process(process.pid)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Running stage"):
+            now, spent = time.monotonic(), sum(dvc.cpu_times()[:4])
+            note(measured, stage, now - since, spent - used, times)
+            stage, since, used = line.split("'")[1].rpartition(":")[2], now, spent
+            print(f"{now - begin:6.0f} s  {stage}", file=sys.stderr, flush=True)
+    children = os.wait4(process.pid, 0)[2]
+    measured.total = time.monotonic() - begin
+    spent = children.ru_utime + children.ru_stime
+    note(measured, stage, time.monotonic() - since, spent - used, times)
+    if "sample" not in measured.stages:
+        sys.exit(f"dvc repro ended in {stage}: run it by hand in a clone to see why.")
+    return measured
+
+
+def note(measured: Measured, stage: str, seconds: float, cpu: float, times: Path) -> None:
+    """A stage has ended: if it ran a notebook, the last line in `times` is its."""
+    measured.stages[stage], measured.cpu[stage] = seconds, cpu
+    finished = times.read_text().splitlines() if times.exists() else []
+    if len(finished) > len(measured.work):
+        measured.work[stage] = float(finished[-1].split("\t")[1])
+
+
+def watch_memory(pid: int, measured: Measured) -> None:
+    """Keep the largest sum of the resident memory of a process and all that it started."""
+    root = psutil.Process(pid)
+    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+        held = 0
+        for process in [root, *root.children(recursive=True)]:
+            try:
+                held += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        measured.peak = max(measured.peak, held)
+        time.sleep(LOOK_EVERY)
+
+
+def as_text(measured: Measured, title: str) -> str:
+    """A table, a line a stage in the order in which they ran."""
+    lines = [title, f"{'stage':34}{'seconds':>8}{'start and import':>18}{'work':>7}{'CPU':>7}"]
+    for stage, seconds in measured.stages.items():
+        work = measured.work.get(stage, 0.0)
+        cpu = measured.cpu[stage]
+        lines.append(f"{stage:34}{seconds:8.1f}{seconds - work:18.1f}{work:7.1f}{cpu:7.1f}")
+    work, cpu = sum(measured.work.values()), sum(measured.cpu.values())
+    lines.append(
+        f"{'the whole command':34}{measured.total:8.1f}{measured.total - work:18.1f}{work:7.1f}"
+        f"{cpu:7.1f}"
+    )
+    return "\n".join([*lines, f"peak memory {measured.peak / 1e9:.2f} GB"]) + "\n"
+
+
+def main() -> None:
+    """Command line; see above."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--emulate-old-cpu", action="store_true", help="a second run, as on AVX2")
+    parser.add_argument("--out", type=Path, help="write the tables to this file as well")
+    options = parser.parse_args()
+    has = "with" if native_bfloat16(best_device()) else "without"
+    computer = f"{processor()}, {usable_cores()} usable core(s)"
+    runs = {f"{computer}, {has} native bfloat16": {}}
+    if options.emulate_old_cpu:
+        runs[f"{computer}, held to AVX2"] = OLD_CPU
+    tables = []
+    for title, environment in runs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            tables.append(as_text(measure(Path(folder), environment), title))
+        print(tables[-1], flush=True)
+    if options.out:
+        options.out.write_text("\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Where the time of a film goes.
+
+    uv run python studies/benchmarks/video_pipeline.py [--detector yunet]
+
+Three questions, each answered by a table:
+
+1. Stages, one after another on the same frames: median and 95th percentile of a frame's
+   milliseconds, and the CPU time of all threads, which is what counts when stages share two cores.
+2. The whole, decode to annotated file, as `fer video` does it: frames a second, the median of
+   several runs; and the milliseconds that `Engine.look` takes for a live frame.
+3. Memory: the peak of a long film over that of a short one, each in a process of its own.
+
+The film shows a drawn face at 640x360, or is your own: --film FILE.
+"""
+
+import argparse
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_lib.faces.detection import Box, crop_face, find_detector, to_grey
+from fer_lib.inference.recognizer import Recogniser
+from fer_tools.rtfer.engine import SMALLEST, Engine, Seen, analyse
+from fer_tools.rtfer.smoothing import LiveSmoother
+from fer_tools.rtfer.video_reader import Frame, read_frames
+from fer_tools.rtfer.video_writer import AnnotatedFilm, FilmWriter, History, annotate
+from fer_tools.synthetic_faces.world import write_video
+from fer_tools.timing.speed import processor
+
+SIZE = (640, 360)  # width, height
+GOAL = 60  # frames a second
+
+
+def main() -> None:
+    """Print the tables."""
+    chosen = _arguments()
+    if chosen.memory:
+        _only_memory(chosen)
+        return
+    cv2.setNumThreads(chosen.threads)
+    print(f"{platform.machine()}, {chosen.threads} cores for OpenCV, {processor()}")
+    print(f"model {chosen.model}, detector {chosen.detector}, faces in every {chosen.every} frames")
+    recogniser = Recogniser.load(chosen.model, "cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        film = chosen.film or drawn_film(folder / "face.mp4", chosen.frames)
+        stages(film, recogniser, chosen, folder)
+        whole(film, recogniser, chosen, folder)
+        live(film, recogniser, chosen)
+    memory(chosen)
+
+
+# ----------------------------------------------------------------------------------------- stages
+
+
+def stages(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder: Path) -> None:
+    """One stage after another over the same frames."""
+    detector = find_detector(chosen.detector, smallest=SMALLEST)
+    frames: list[Frame] = []
+    print(f"\n{'stage':28}{'median ms':>10}{'p95 ms':>10}{'CPU ms':>10}   of one frame")
+    source = read_frames(film)
+    count = chosen.frames
+    _timed("decode", range(count), lambda _: frames.extend(some(source, 1)))
+    source.close()  # type: ignore[attr-defined]
+    found = _timed("detect", frames, lambda frame: detector(frame.rgb), chosen.every)
+    boxes = [found[i - i % chosen.every] for i in range(len(frames))]
+    pairs = list(zip(frames, boxes, strict=True))
+    crops = _timed("crop", pairs, lambda pair: _crops(pair[0], pair[1], detector.margin))
+    batches = [np.concatenate(crops[i : i + 32]) for i in range(0, len(crops), 32)]
+    _timed("classify, 32 at once", batches, recogniser.probabilities, 1 / 32)
+    _timed("classify, one by one", crops, recogniser.probabilities)
+    smoother = LiveSmoother(0.4)
+    _timed("smooth", frames, lambda frame: smoother(frame.time_s, 0.3))
+    seen = [_made_up(now) for now in boxes]
+    history = History(frames[-1].time_s)
+
+    def draw(place: int) -> np.ndarray:
+        history.add(frames[place].time_s, seen[place])
+        return annotate(frames[place].rgb, seen[place], history)
+
+    pictures = _timed("draw", range(len(frames)), draw)
+    height, width = pictures[0].shape[:2]
+    writer = FilmWriter(folder / "stage.mp4", width, height)
+    begin, cpu = time.perf_counter(), time.process_time()
+    for frame, picture in zip(frames, pictures, strict=True):
+        writer.write(picture, frame.time_s)
+    writer.close()  # encoding runs in its own thread: only the mean can be told
+    mean = 1000 * (time.perf_counter() - begin) / len(frames)
+    used = 1000 * (time.process_time() - cpu) / len(frames)
+    print(f"{'encode (mean)':28}{mean:10.2f}{'':10}{used:10.2f}")
+
+
+def _timed(name: str, items: Iterable, work: Callable, every: float = 1) -> list:
+    """Do the work on each item; print its times, shared by the frames that an item serves."""
+    times, made, cpu = [], [], time.process_time()
+    for item in items:
+        begin = time.perf_counter()
+        made.append(work(item))
+        times.append(1000 * (time.perf_counter() - begin))
+    used = 1000 * (time.process_time() - cpu) / len(times)
+    share = every if every < 1 else 1 / every
+    low, high = np.percentile(times, [50, 95])
+    print(f"{name:28}{low * share:10.2f}{high * share:10.2f}{used * share:10.2f}")
+    return made
+
+
+def _crops(frame: Frame, boxes: list, margin: float) -> np.ndarray:
+    grey = to_grey(frame.rgb)
+    faces = [crop_face(grey, box, margin) for box in boxes]
+    return np.stack(faces) if faces else np.zeros((0, 48, 48), np.uint8)
+
+
+def _made_up(boxes: list) -> list[Seen]:
+    shares = np.array([0.1, 0.3, 0.6])
+    return [Seen(i + 1, box, shares, 0.5, 0.5, True) for i, box in enumerate(boxes)]
+
+
+# ------------------------------------------------------------------------------------------ whole
+
+
+def whole(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder: Path) -> None:
+    """Decode to annotated file, as `fer video` does it."""
+    rates = []
+    for number in range(chosen.runs):
+        begin = time.perf_counter()
+        frames = _annotated(film, _engine(recogniser, chosen), folder / f"{number}.mp4")
+        rates.append(frames / (time.perf_counter() - begin))
+    low, middle, high = np.percentile(rates, [0, 50, 100])
+    print(
+        f"\nwhole: {middle:.0f} frames/s (of {chosen.runs} runs {low:.0f} to {high:.0f}; ", end=""
+    )
+    print(f"goal {GOAL}: {'met' if middle >= GOAL else 'missed'})")
+
+
+def _annotated(film: Path | Iterable[Frame], engine: Engine, out: Path) -> int:
+    with AnnotatedFilm(out, 0.0, 25.0) as writer:
+        table = analyse(film, engine, on_frame=writer.add)
+    return table.frame.nunique()
+
+
+def live(film: Path, recogniser: Recogniser, chosen: argparse.Namespace) -> None:
+    """What one frame takes on the live path; the first ten do not count."""
+    engine, times = _engine(recogniser, chosen), []
+    for frame in some(read_frames(film), chosen.frames):
+        begin = time.perf_counter()
+        engine.look(frame.rgb, frame.time_s)
+        times.append(1000 * (time.perf_counter() - begin))
+    low, high = np.percentile(times[10:], [50, 95])
+    print(f"live: median {low:.1f} ms, p95 {high:.1f} ms a frame (goal: at most 50)")
+
+
+def _engine(recogniser: Recogniser, chosen: argparse.Namespace) -> Engine:
+    detector = find_detector(chosen.detector, smallest=SMALLEST)
+    return Engine(recogniser, detector, every=chosen.every)
+
+
+# ----------------------------------------------------------------------------------------- memory
+
+
+def memory(chosen: argparse.Namespace) -> None:
+    """Peak memory of a short and of a long film, each measured in a new process."""
+    peaks = []
+    for count in (chosen.short, chosen.long):
+        command = [sys.executable, __file__, "--memory", str(count), "--model", chosen.model]
+        told = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(float(told.stdout.split()[-1]))
+        print(f"peak memory over {count} frames: {peaks[-1]:.0f} MB")
+    print(f"the longer film takes {100 * (peaks[1] / peaks[0] - 1):+.1f} % (goal: within 5 %)")
+
+
+def _only_memory(chosen: argparse.Namespace) -> None:
+    """Read a written film to its end, with a detector that costs nothing."""
+
+    class Still:
+        margin = 0.0
+
+        def __call__(self, picture: np.ndarray) -> list[Box]:
+            return [Box(200, 80, 200, 200)]
+
+    with tempfile.TemporaryDirectory() as name:
+        film = Path(name) / "still.mp4"
+        with FilmWriter(film, *SIZE) as writer:
+            for i in range(chosen.memory):
+                writer.write(np.full((SIZE[1], SIZE[0], 3), i % 200, np.uint8), i / 25)
+        engine = Engine(Recogniser.load(chosen.model, "cpu"), Still())
+        _annotated(film, engine, Path(name) / "out.mp4")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak / (1024 if sys.platform != "darwin" else 1024**2))
+
+
+# ------------------------------------------------------------------------------------------ films
+
+
+def drawn_film(path: Path, count: int) -> Path:
+    """The sample study's drawn face, at 640x360, so many frames at 25 a second."""
+    write_video(path.parent, seed=7, seconds=4.0)
+    some = [cv2.resize(f.rgb, SIZE) for f in read_frames(path.parent / "sample.mp4")]
+    with FilmWriter(path, *SIZE) as writer:
+        for i in range(count):
+            writer.write(some[i % len(some)], i / 25)
+    return path
+
+
+def some(frames: Iterator[Frame], count: int) -> list[Frame]:
+    """The first `count` frames."""
+    return [frame for _, frame in zip(range(count), frames, strict=False)]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--detector", default="haar", choices=["haar", "yunet"])
+    parser.add_argument("--model", default="fer13-3")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--film", type=Path)
+    parser.add_argument("--frames", type=int, default=400, help="measured in each stage")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2, help="of OpenCV")
+    parser.add_argument("--short", type=int, default=1_000, help="frames of the short film")
+    parser.add_argument("--long", type=int, default=10_000, help="90000: one hour")
+    parser.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""What is told of a line: known facts of lines made by hand, and nothing of what is not there."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import ruptures
+
+from fer_tools.rtfer.session import CAVEAT, SHARES, change_points, describe, in_words, lines
+
+
+def a_table(valence, rate=10.0, face=1, times=None):
+    """One face's rows; NaN is a frame without it."""
+    valence = np.asarray(valence, dtype=float)
+    seen = np.isfinite(valence)
+    shares = np.column_stack([np.clip(-valence, 0, 1), 1 - np.abs(valence), valence.clip(0, 1)])
+    return pd.DataFrame({
+        "frame": np.arange(len(valence)),
+        "time_s": np.arange(len(valence)) / rate if times is None else times,
+        "face_id": pd.array(np.where(seen, face, 0), dtype="Int64"),
+        "face_found": seen,
+        **dict(zip(SHARES, shares.T, strict=True)),
+        "valence": valence,
+    }).assign(face_id=lambda t: t.face_id.where(t.face_found))  # fmt: skip
+
+
+def told(valence, **settings):
+    facts = describe(a_table(valence, **settings))
+    json.dumps(facts, allow_nan=False)  # raises at a NaN
+    assert CAVEAT in in_words(facts) or "not seen" in in_words(facts)
+    assert "nan" not in in_words(facts).lower() and "None" not in in_words(facts)
+    return facts
+
+
+# --------------------------------------------------------------------------- known answers
+
+
+def test_time_in_each_state_and_gaps():
+    facts = told(np.repeat([0.9, -0.8, np.nan, 0.1, np.nan], [30, 20, 10, 50, 5]))
+    assert facts["seconds"] == 11.5 and facts["seconds_seen"] == 10 and facts["frames_seen"] == 100
+    assert facts["gaps"] == {"count": 2, "seconds": 1.5, "longest_s": 1.0}
+    seconds = {name: state["seconds"] for name, state in facts["states"].items()}
+    assert seconds == {"positive": 3.0, "negative": 2.0, "neutral": 5.0}
+    assert facts["states"]["neutral"]["share"] == 0.5
+    assert facts["mean"] == pytest.approx(0.3 * 0.9 - 0.2 * 0.8 + 0.5 * 0.1)
+
+
+def test_uneven_frames_weigh_by_how_long_they_stand():
+    times = np.concatenate([np.arange(50) / 50, 1 + np.arange(4) / 4])  # a second each
+    facts = told(np.repeat([0.9, -0.9], [50, 4]), times=times)
+    assert facts["states"]["negative"]["seconds"] == pytest.approx(0.77)  # the last: a usual step
+    assert facts["states"]["positive"]["seconds"] == pytest.approx(1.0)
+
+
+def test_spread_variability_and_inertia_of_whole_seconds():
+    rng = np.random.default_rng(0)
+    seconds = rng.uniform(-0.9, 0.9, 60)
+    facts = told(np.repeat(seconds, 10) + np.tile([0.05, -0.05], 300))
+    assert facts["sd"] == pytest.approx(seconds.std(), abs=1e-4)
+    assert facts["variability"] == pytest.approx(np.square(np.diff(seconds)).mean(), abs=1e-4)
+    expected = np.corrcoef(seconds[:-1], seconds[1:])[0, 1]
+    assert facts["inertia"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_inertia_of_a_known_process(rho):
+    rng = np.random.default_rng(4)
+    seconds = np.zeros(3000)
+    for i in range(1, len(seconds)):
+        seconds[i] = rho * seconds[i - 1] + rng.normal(0, 0.1)
+    assert told(np.repeat(seconds, 4), rate=4)["inertia"] == pytest.approx(rho, abs=0.06)
+
+
+def test_only_neighbouring_seconds_are_paired():
+    seconds = np.tile([0.5, np.nan, -0.5, np.nan], 20)
+    facts = told(np.repeat(seconds, 10))
+    assert facts["sd"] is None and facts["variability"] is None and facts["inertia"] is None
+    assert facts["gaps"]["count"] == 40
+
+
+@pytest.mark.parametrize("rate", [3.0, 10.0, 30.0])
+def test_facts_hardly_depend_on_the_frame_rate(rate):
+    times = np.arange(int(60 * rate)) / rate
+    facts = told(0.6 * np.sin(times / 4), rate=rate)
+    assert facts["sd"] == pytest.approx(0.6 / 2**0.5, abs=0.03)
+    assert facts["inertia"] == pytest.approx(np.cos(1 / 4), abs=0.03)
+    assert len(facts["change_points"]) == pytest.approx(6, abs=3)
+
+
+# --------------------------------------------------------------------------- change points
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("rate", [4.0, 25.0])
+def test_steps_are_found_where_they_are(noise, rate):
+    rng = np.random.default_rng(7)
+    levels = np.repeat([-0.6, 0.5, -0.1], (np.array([8, 12, 10]) * rate).astype(int))
+    facts = told(levels + rng.normal(0, noise, len(levels)), rate=rate)
+    changes = facts["change_points"]
+    assert [c["time_s"] for c in changes] == pytest.approx([8, 20], abs=0.41)
+    close = 0.06 + 3 * noise / (8 * rate) ** 0.5
+    assert changes[0]["before"] == pytest.approx(-0.6, abs=close)
+    assert changes[0]["after"] == changes[1]["before"] == pytest.approx(0.5, abs=close)
+
+
+def test_noise_is_no_change():
+    rng = np.random.default_rng(1)
+    found = [len(told(rng.normal(0, 0.3, 1500), rate=25)["change_points"]) for _ in range(10)]
+    assert sum(found) <= 1
+
+
+def test_a_blink_is_no_change_and_a_second_is():
+    for frames, expected in ((10, 0), (30, 2)):  # 0.4 s, 1.2 s
+        line = np.full(500, -0.5)
+        line[200 : 200 + frames] = 0.6
+        assert len(told(line, rate=25)["change_points"]) == expected
+
+
+def test_nothing_is_said_of_a_gap():
+    assert told(np.repeat([-0.8, np.nan, 0.8], [50, 10, 50]))["change_points"] == []
+    lost = np.repeat([-0.8, 0.8], [50, 50])
+    lost[::9] = np.nan  # single frames lost here and there do not hide the change
+    assert len(told(lost, rate=25)["change_points"]) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_cuts_are_the_best_ones(seed):
+    """Against the plain search of `ruptures` and its l2 cost."""
+    rng = np.random.default_rng(seed)
+    samples = np.repeat(rng.uniform(-1, 1, 4), rng.integers(5, 20, 4)) + 0
+    samples = samples + rng.normal(0, 0.1, len(samples))
+    edges = np.arange(len(samples) + 1) * 0.2
+    price = 3 * 0.2**2 * np.log(len(samples))
+    search = ruptures.Pelt(model="l2", min_size=5, jump=1).fit(samples)
+    expected = [cut * 0.2 for cut in search.predict(pen=price)[:-1]]
+    noise = np.median(np.abs(np.diff(samples))) / 0.6745 / 2**0.5
+    assert noise < 0.2  # else the price were another
+    assert [c["time_s"] for c in change_points(edges, samples)] == pytest.approx(expected)
+
+
+# --------------------------------------------------------------------------- little to tell
+
+
+def test_lines_with_little_in_them():
+    for valence in ([], [np.nan], [np.nan] * 50):
+        facts = told(valence)
+        assert facts["mean"] is None and facts["frames_seen"] == 0
+        assert facts["states"]["positive"] == {"seconds": 0.0, "share": None}
+        assert in_words(facts).startswith("The face was not seen")
+    one = told([0.8])
+    assert one["mean"] == 0.8 and one["seconds"] == 0 and one["states"]["positive"]["share"] == 1
+    assert "seen in one frame" in in_words(one)
+    short = told([0.8, 0.6] * 10)
+    assert short["mean"] == pytest.approx(0.7)
+    for name in ("sd", "variability", "inertia"):
+        assert one[name] is None and short[name] is None
+    flat = told(np.full(300, -0.3))
+    assert (flat["sd"], flat["variability"], flat["inertia"]) == (0.0, 0.0, None)
+    assert flat["change_points"] == [] and "did not change lastingly" in in_words(flat)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_line_gives_facts_that_hold_together(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 400))
+    line = np.clip(np.cumsum(rng.normal(0, 0.2, count)), -1, 1)
+    line[rng.random(count) < rng.choice([0, 0.1, 0.6])] = np.nan
+    facts = told(line, times=np.cumsum(rng.uniform(0.01, 0.3, count)))
+    assert facts["seconds_seen"] + facts["gaps"]["seconds"] == pytest.approx(
+        facts["seconds"], abs=1e-3
+    )
+    states = facts["states"].values()
+    assert sum(s["seconds"] for s in states) == pytest.approx(facts["seconds_seen"], abs=1e-3)
+    assert facts["inertia"] is None or -1 <= facts["inertia"] <= 1
+    times = [c["time_s"] for c in facts["change_points"]]
+    assert all(b - a > 0.999 for a, b in pairwise(times))
+
+
+# --------------------------------------------------------------------------- several faces
+
+
+def test_each_face_gets_a_line_with_every_frame():
+    one = a_table(np.repeat([0.5, np.nan], [60, 40]))
+    two = a_table(np.repeat([np.nan, -0.5, np.nan, -0.6], [20, 30, 30, 20]), face=2)
+    nobody = one[one.valence.isna() & two.valence.isna()]
+    table = pd.concat([one[one.face_found], two[two.face_found], nobody]).sort_values("frame")
+    assert len(table) == 60 + 50 + 20
+    split = lines(table)
+    assert list(split) == [1, 2]
+    for face, whole in ((1, one), (2, two)):
+        assert split[face].frame.tolist() == list(range(100))
+        np.testing.assert_array_equal(split[face].valence, whole.valence)
+        np.testing.assert_array_equal(split[face].time_s, whole.time_s)
+        assert split[face].face_found.tolist() == whole.face_found.tolist()
+        assert describe(split[face]) == describe(whole)
+    assert describe(split[2])["gaps"] == {"count": 2, "seconds": 5.0, "longest_s": 3.0}
+    # Of the rows of one face alone, what is missing between them counts as a gap too.
+    assert describe(table[table.face_id == 2])["gaps"]["seconds"] == 3.0
+    with pytest.raises(ValueError, match="one row a frame"):
+        describe(table)
+
+
+def test_a_film_without_faces_has_no_lines():
+    assert lines(a_table([np.nan] * 5)) == {}
+    assert list(lines(a_table([0.1, 0.2]).drop(columns="face_id"))) == [1]
+
+
+def test_a_table_read_back_from_csv_tells_the_same(tmp_path):
+    table = a_table(np.repeat([0.5, np.nan, -0.5], [40, 10, 60]))
+    table.to_csv(tmp_path / "valence.csv", index=False)
+    back = pd.read_csv(tmp_path / "valence.csv")
+    assert describe(lines(back)[1]) == describe(lines(table)[1])
+
+
+# --------------------------------------------------------------------------- words
+
+
+def test_the_summary_is_plain():
+    facts = told(np.repeat([-0.7, 0.6, np.nan, -0.2, 0.7, -0.8], [300, 700, 50, 300, 200, 300]))
+    text = in_words(facts)
+    assert "seen for 3:00 of 3:05; for 5.0 s it was not, in one gap." in text
+    assert "positive for 50%, negative for 33%, neutral for 17% of the time" in text
+    assert "Its level changed 3 times: at 30.0 s from -0.70 to +0.60, at 2:15" in text
+    many = told(np.tile(np.repeat([-0.5, 0.5], 100), 4))
+    assert "Its level changed 7 times. The 3 largest changes: at" in in_words(many)

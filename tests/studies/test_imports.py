@@ -1,0 +1,76 @@
+"""Imports point down: from the commands to the tools, from these to the library, room by room."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+from imports import PACKAGES, ROOT, all_modules, imports, room
+
+MODULES = all_modules()
+# What each room of the library may import beside the modules at its root.
+BELOW = {
+    "fer_lib/faces": set(),
+    "fer_lib/plots": set(),
+    "fer_lib/data": {"fer_lib/faces"},
+    "fer_lib/models": set(),
+    "fer_lib/training": {"fer_lib/data", "fer_lib/models"},
+    "fer_lib/inference": {"fer_lib/data", "fer_lib/models"},
+    "fer_lib/evaluation": {"fer_lib/data", "fer_lib/models", "fer_lib/plots", "fer_lib/inference"},
+}
+
+
+def rooms(root: str) -> set[str]:
+    return {room(module) for module in MODULES if module.startswith(root + ".")}
+
+
+def test_the_rooms_are_those_of_the_plan():
+    assert {r for r in rooms("fer_lib") if not r.endswith(".py")} == set(BELOW)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    own = room(module)
+    for other in {room(name) for name in imports(MODULES[module])} - {own}:
+        if own.startswith("fer_lib/"):
+            assert other.startswith("fer_lib/"), f"{module} imports {other}, which uses the library"
+            at_root = other.endswith(".py")
+            assert at_root or other in BELOW.get(own, set()), f"{module} imports {other}"
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {module: imports(source) - {module} for module, source in MODULES.items()}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"imports go round: {' <- '.join(error.args[1])}")
+
+
+def test_no_room_of_the_tools_needs_itself_through_others():
+    graph: dict[str, set[str]] = {}
+    for module, source in MODULES.items():
+        graph.setdefault(room(module), set()).update(
+            {room(other) for other in imports(source)} - {room(module)}
+        )
+    assert tuple(TopologicalSorter(graph).static_order())  # raises where there is a circle
+    assert not [other for other, needed in graph.items() if "fer_tools/cli" in needed]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_names_stay_private(module):
+    tree = ast.parse(MODULES[module])
+    ours: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            names = [alias.name for alias in node.names]
+            assert not [name for name in names if name.startswith("_")], node.module
+            ours |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            private = node.attr.startswith("_") and not node.attr.startswith("__")
+            assert not (private and node.value.id in ours), f"{node.value.id}.{node.attr}"
+
+
+def test_what_a_check_out_shows_first_is_the_study():
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    assert {"notebooks", "fer_lib", "data", "reports", "tests"} <= folders
+    assert not {"ablation", "benchmarks", "paper"} & folders

@@ -1,0 +1,386 @@
+"""The course: solutions pass, starters do not, wrong answers get their hint, pages are fresh."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from two_processes import CONTEXT
+from typer.testing import CliRunner
+
+from fer_lib.data.arrays import Fer13, save_fer13
+from fer_lib.data.audit import duplicate_of_training
+from fer_lib.errors import UserError
+from fer_tools.cli import main as cli
+from fer_tools.course import expectations as expect
+from fer_tools.course import grader as course
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import build_course  # noqa: E402
+
+SOURCES = sorted((ROOT / "course" / "solutions").glob("exercise_*.py"))
+TASKS = [(int(s.stem[-2:]), task) for s in SOURCES for task in course.load_checks(int(s.stem[-2:]))]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A folder with a small fer13.npz: copies, also across parts, and votes."""
+    folder, rng = tmp_path_factory.mktemp("sample"), np.random.default_rng(0)
+    images = rng.integers(0, 256, (90, 48, 48), dtype=np.uint8)[rng.integers(0, 90, 120)]
+    usage = rng.choice(np.array(["Training", "PublicTest", "PrivateTest"]), 120)
+    leaked = duplicate_of_training(images, usage)
+    assert leaked.any()
+    votes = rng.multinomial(10, [0.4, 0.3, 0.2, 0.1] + [0.0] * 6, 120)
+    labels = rng.integers(0, 7, 120)
+    save_fer13(folder / "fer13.npz", Fer13(images, labels, usage, np.arange(120), votes, leaked))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_sample(sample, monkeypatch):
+    """Checks find the small data, whether or not the study was run here."""
+    monkeypatch.setattr(expect, "build_folder", lambda study: sample)
+
+
+def written(tmp_path, number, solved=False, **answers):
+    """An exercise's notebook, with the code of some answer cells replaced."""
+    text = build_course.notebook(SOURCES[number - 1], solved)
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        for name in set(cell["metadata"].get("tags", [])) & set(answers):
+            cell["source"] = answers[name]
+    path = tmp_path / f"exercise_{number:02}.ipynb"
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+def judged(number, task, answer):
+    return course.judge(task, course.load_checks(number)[task], answer)
+
+
+def fer(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+# ------------------------------------------------------------------------ the files of the course
+
+
+def test_there_are_six_units():
+    assert [source.stem for source in SOURCES] == [f"exercise_0{n}" for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("path", build_course.files(), ids=lambda path: path.name)
+def test_generated_files_are_up_to_date(path):
+    wanted = build_course.files()[path]
+    if path.read_text(encoding="utf-8") != wanted:
+        # Somebody may be doing the exercises in this copy: then what git holds counts.
+        held = subprocess.run(
+            ["git", "show", f":{path.relative_to(ROOT).as_posix()}"],
+            cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
+        ).stdout  # fmt: skip
+        assert held == wanted, "run `python scripts/build_course.py` and commit what it writes"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_each_answer_is_asked_for_and_checked(source):
+    number, kinds = int(source.stem[-2:]), [kind for kind, _ in build_course.cells(source)]
+    answers = [kind.removeprefix("answer: ") for kind in kinds if kind.startswith("answer: ")]
+    assert answers == list(course.load_checks(number)) and len(answers) >= 3
+    assert kinds.count("setup") == 1 and "[markdown] open" in kinds
+    starter = build_course.notebook(source)
+    assert "SOLUTION" not in starter and starter.count("not done yet") == len(answers)
+    headings = [text.splitlines()[0] for kind, text in build_course.cells(source)[1:]
+                if text.startswith("## ")]  # fmt: skip
+    assert 4 <= len(headings) <= 6
+    for level in ("easy", "medium", "hard"):
+        assert any(level in heading for heading in headings)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "course").glob("*.md")), ids=lambda p: p.name)
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+# ------------------------------------------------------------------------- solutions and starters
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_solutions_are_right(source, tmp_path):
+    exercise = course.read(written(tmp_path, int(source.stem[-2:]), solved=True))
+    namespace = {"__name__": "exercise"}
+    assert not course.run_cells(exercise.cells, namespace)
+    for task, check in course.load_checks(exercise.number).items():
+        assert course.judge(task, check, namespace[task]) == (task, "right", "")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_starters_are_not_done_yet(source, tmp_path):
+    exercise = course.read(written(tmp_path, int(source.stem[-2:])))
+    namespace = {"__name__": "exercise"}
+    assert not course.run_cells(exercise.cells, namespace)
+    for task, check in course.load_checks(exercise.number).items():
+        assert course.judge(task, check, namespace[task]) == (task, "not done yet", "")
+
+
+@pytest.mark.parametrize(("number", "task"), TASKS)
+@pytest.mark.parametrize("given", [None, 0.5, "text", [[1], [1, 2]], {}], ids=str)
+def test_nonsense_is_wrong_without_a_traceback(number, task, given):
+    result = judged(number, task, lambda *arguments: given)
+    assert result.status == "wrong" and result.said
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_cells_that_look_at_results_run(source, monkeypatch):
+    if not (ROOT / "build" / "sample" / "summary.json").is_file():
+        pytest.skip("the sample study was not run here")
+    monkeypatch.setattr("matplotlib.pyplot.subplots", without_screen)
+    code = "\n".join(text for kind, text in build_course.cells(source) if "markdown" not in kind)
+    exec(compile(code, source.name, "exec"), {"__name__": "exercise"})
+
+
+def without_screen(rows=1, columns=1, figsize=None, subplot_kw=None):
+    """Stands in for pyplot.subplots, and keeps no figure open."""
+    figure = Figure(figsize=figsize)
+    return figure, figure.subplots(rows, columns, subplot_kw=subplot_kw)
+
+
+# ----------------------------------------------------------------------------- plausible mistakes
+
+
+def test_majority_of_the_test_set():
+    result = judged(1, "majority_baseline", lambda train, test: np.bincount(test).max() / len(test))
+    assert result.status == "wrong" and "peeking" in result.said
+
+
+def test_copies_by_their_sums():
+    def first_copy(images):
+        sums = images.reshape(len(images), -1).astype(int).sum(axis=1).tolist()
+        return np.array([sums.index(value) for value in sums])
+
+    result = judged(1, "first_copy", first_copy)
+    assert result.status == "wrong" and "Equal sums" in result.said
+
+
+def test_kernel_turned_over():
+    from scipy.signal import convolve2d
+
+    result = judged(2, "convolve", lambda x, k: convolve2d(x, k, mode="valid"))
+    assert result.status == "wrong" and "turned the kernel over" in result.said
+
+
+def test_receptive_field_without_strides():
+    result = judged(2, "receptive_field", lambda layers: 1 + sum(k - 1 for k, _ in layers))
+    assert result.status == "wrong" and "behind a stride" in result.said
+
+
+def supcon(embeddings, labels, temperature=0.1, *, with_itself=False, detached=False):
+    logits = embeddings @ embeddings.T / temperature
+    itself = torch.eye(len(labels), dtype=torch.bool)
+    below = logits if with_itself else logits.masked_fill(itself, -torch.inf)
+    positives = (labels[:, None] == labels[None, :]) & ~itself
+    terms = (logits - below.logsumexp(dim=1, keepdim=True)) * positives
+    has = positives.any(dim=1)
+    loss = -(terms.sum(dim=1)[has] / positives.sum(dim=1)[has]).mean()
+    return loss.detach() if detached else loss
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [({"with_itself": True}, "does not belong into the sum"), ({"detached": True}, "no gradient")],
+)
+def test_contrastive_mistakes(mistake, said):
+    task = "supervised_contrastive_loss"
+    assert judged(3, task, supcon).status == "right"
+    result = judged(3, task, lambda *given: supcon(*given, **mistake))
+    assert result.status == "wrong" and said in result.said
+
+
+def test_loss_that_overflows():
+    def anchor_loss(similarities, positives, anchor, temperature):
+        raised = (similarities[anchor] / temperature).exp()
+        others = torch.arange(len(raised)) != anchor
+        return -(raised[positives[anchor]] / raised[others].sum()).log().mean()
+
+    result = judged(3, "anchor_loss", anchor_loss)
+    assert result.status == "wrong" and "logsumexp" in result.said
+
+
+def test_points_that_do_not_move():
+    result = judged(3, "descend", lambda points, labels, steps=300, rate=1.0: points)
+    assert result.status == "wrong" and "should fall" in result.said
+
+
+def test_bootstrap_of_images():
+    def interval(correct, groups, draws, rng):
+        drawn = correct[rng.integers(0, len(correct), (draws, len(correct)))].mean(axis=1)
+        return tuple(np.percentile(drawn, [2.5, 97.5]))
+
+    result = judged(4, "bootstrap_interval", interval)
+    assert result.status == "wrong" and "whole people" in result.said
+
+
+def test_bootstrap_that_averages_people():
+    def interval(correct, groups, draws, rng):
+        names = np.unique(groups)
+        each = np.array([correct[groups == name].mean() for name in names])
+        drawn = each[rng.integers(0, len(names), (draws, len(names)))].mean(axis=1)
+        return tuple(np.percentile(drawn, [2.5, 97.5]))
+
+    result = judged(4, "bootstrap_interval", interval)
+    assert result.status == "wrong" and "not as a mean over people" in result.said
+
+
+def test_folds_of_images():
+    result = judged(4, "group_folds", lambda groups, k, rng: rng.permutation(len(groups)) % k)
+    assert result.status == "wrong" and "Deal out people" in result.said
+
+
+def test_temperature_upside_down():
+    from fer_lib.evaluation.calibration import fit_temperature
+
+    result = judged(4, "fit_temperature", lambda *given: 1 / fit_temperature(*given))
+    assert result.status == "wrong" and "you multiplied" in result.said
+
+
+@pytest.mark.parametrize("what", ["time", "gaps"])
+def test_smoothing_mistakes(what):
+    def smooth(times, values, seconds):
+        levels, level, last = np.full(len(values), np.nan), np.nan, 0.0
+        for i, value in enumerate(values):
+            if np.isnan(value):
+                level = np.nan if what == "time" else level
+                continue
+            step = np.diff(times).mean() if what == "time" else times[i] - last
+            share = 1 - np.exp(-step / seconds)
+            level = value if np.isnan(level) else level + share * (value - level)
+            levels[i], last = level, times[i]
+        return levels
+
+    result = judged(5, "smooth", smooth)
+    said = {"time": "follow the time between frames", "gaps": "Start anew after a gap"}[what]
+    assert result.status == "wrong" and said in result.said
+
+
+def test_inertia_across_gaps():
+    def inertia(values):
+        values = values[np.isfinite(values)]
+        return np.corrcoef(values[:-1], values[1:])[0, 1]
+
+    result = judged(5, "inertia", inertia)
+    assert result.status == "wrong" and "closed the gaps" in result.said
+
+
+def test_alarm_without_base_rate():
+    result = judged(6, "worth_of_alarm", lambda s, c, b: s / (s + 1 - c))
+    assert result.status == "wrong" and "base rate is missing" in result.said
+
+
+def test_interval_that_claims_certainty():
+    def table(correct, groups):
+        found = {}
+        for group in np.unique(groups):
+            here = correct[groups == group]
+            p, spread = here.mean(), 1.96 * here.std() / len(here) ** 0.5
+            found[str(group)] = (p, p - spread, p + spread)
+        return found
+
+    result = judged(6, "accuracy_by_group", table)
+    assert result.status == "wrong" and "claims certainty" in result.said
+
+
+# ----------------------------------------------------------------- what is said, and exit statuses
+
+
+def test_missing_data_is_told_with_its_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(expect, "build_folder", lambda study: tmp_path)
+    result = judged(6, "best_possible", lambda v: (v.max(axis=1) / v.sum(axis=1)).mean())
+    assert result.status == "needs data" and "uv run dvc repro" in result.said
+
+
+@pytest.fixture
+def forks(monkeypatch):
+    """Processes of the checks are forked from one that has imported torch: seconds less each."""
+    monkeypatch.setattr(course, "get_context", lambda method: CONTEXT)
+
+
+def test_unit_3_and_its_command_need_no_data(tmp_path):
+    result = fer("check", written(tmp_path, 3, solved=True))
+    assert result.exit_code == 0 and "5 of 5 right." in result.stdout, result.stdout
+
+
+def test_what_goes_wrong_is_told_with_the_students_own_line(forks, tmp_path):
+    path = written(
+        tmp_path, 5,
+        valence="def valence(probabilities):\n    print('noise')\n    return 1 / 0\n",
+        smooth="def smooth(times, values, seconds:\n    return values\n",
+        share_above="def share_above(edges, values, level):\n    while True: pass\n",
+        inertia="def inertia(seconds):\n    return helper(seconds)\n",
+        change_point="def other(values):\n    return 1\n",
+    )  # fmt: skip
+    result = fer("check", path, "--limit", "4")
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    said = dict(line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
+    said = {key.split()[-1]: text for key, text in said.items()}
+    assert "line 3 of the cell, `return 1 / 0`: ZeroDivisionError" in said["valence"]
+    assert "line 1 of the cell" in said["smooth"] and "never closed" in said["smooth"]
+    assert "did not end within 4 s" in said["share_above"]
+    assert "`helper`" not in said["inertia"] and "put helpers and imports" in said["inertia"]
+    assert "no function `change_point`" in said["change_point"]
+    assert "0 of 5 right." in result.stdout and "noise" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("while True: pass", "the cells of the answers did not end"),
+        ("import os; os._exit(3)", "Python itself came to an end"),
+    ],
+)
+def test_cells_that_end_badly(forks, tmp_path, code, said):
+    exercise = course.read(written(tmp_path, 5, valence=code))
+    results = list(course.check_notebook(exercise, seconds=4))
+    assert len(results) == 5
+    assert all(result.status == "wrong" and said in result.said for result in results)
+
+
+def test_an_exit_is_no_way_out():
+    broken = course.run_cells([("valence", "x = 1\nexit()"), ("smooth", "raise SystemExit")], {})
+    assert "SystemExit" in broken["valence"] and "line 1" in broken["smooth"]
+    assert judged(5, "valence", lambda probabilities: sys.exit(0)).status == "wrong"
+
+
+def test_checks_within_a_notebook(capsys):
+    check = course.checker(6)
+
+    def worth_of_alarm(sensitivity, specificity, base_rate):
+        return sensitivity
+
+    check(worth_of_alarm)
+    assert "turn the question around" in capsys.readouterr().out
+    with pytest.raises(UserError, match="choose from agreement"):
+        check(len)
+
+
+def test_names_of_exercises():
+    for name in ("3", "03", "exercise-03", "exercise_3"):
+        assert [path.name for path in course.find(name)] == ["exercise_03.ipynb"]
+    assert len(course.find("all")) == 6
+    for name in ("9", "exercise-7", "", "three"):
+        with pytest.raises(UserError, match="choose from exercise-01"):
+            course.find(name)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"cells": [], "metadata": {}}', "[]"])
+def test_foreign_files_are_told_in_one_sentence(tmp_path, text):
+    path = tmp_path / "mine.ipynb"
+    path.write_text(text)
+    result = fer("check", path)
+    assert result.exit_code == 2 and "is no exercise of the course" in result.output
+    assert fer("check", tmp_path / "missing.ipynb").exit_code == 2
