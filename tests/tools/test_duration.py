@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_lib.params import Training, load
+from fer_lib.params import Teachers, Training, load
 from fer_tools.study import duration
 
 
@@ -11,7 +11,8 @@ def test_faces_are_those_of_every_run():
     one = {"seed": 1, "batch_size": 8, "lr": 0.1}
     quiet = study.model_copy(
         update={
-            "pretrain": Training(epochs=1, **one), "teachers": {"a": Training(epochs=3, **one)},
+            "pretrain": Training(epochs=1, **one),
+            "teachers": Teachers(seeds=(1,), epochs=3, batch_size=8, lr=0.1),
             "train": {"fer13-7": Training(epochs=10, **one)}, "further_seeds": (),
             "intensity": {},
             "ckplus": study.ckplus.model_copy(
