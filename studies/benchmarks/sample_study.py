@@ -49,7 +49,9 @@ def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
     """Clone the project into `folder` and run the sample study there."""
     project, times = folder / "clone", folder / "times.tsv"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
-    environment = os.environ | more_environment | {
+    # Compiled modules are kept, as on any user's computer; some containers switch that off.
+    kept = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = kept | more_environment | {
         "FER_TIMES": str(times),
         "PYTHONPATH": str(project),  # the clone's fer_lib, not the installed one
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
