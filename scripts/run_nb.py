@@ -32,6 +32,7 @@ from fer_lib.threads import usable_cores
 # notebook has none to check, and jsonschema does without where this module cannot be imported.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
+import kernels  # noqa: E402
 import nbformat  # noqa: E402
 import papermill  # noqa: E402
 from nbclient.exceptions import DeadKernelError  # noqa: E402
@@ -141,6 +142,7 @@ def run(source: Path, out: Path, parameters: dict) -> int:
             os.environ.setdefault("MPLCONFIGDIR", str(scratch_folder() / "matplotlib"))
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kernels.use()
         copier = threading.Thread(target=copy_to_terminal, args=(bars, stop))
         copier.start()
         try:

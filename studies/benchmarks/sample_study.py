@@ -6,7 +6,7 @@ The last commit is cloned into a temporary folder, and `dvc repro` runs there as
 user whose packages are installed. Of each stage the seconds are told, and of those how many went by
 in the cells of its notebook: the rest is the start of processes, the import of libraries, and DVC's
 own bookkeeping. CPU seconds are those of all threads, and hardly depend on what else the computer
-does. Memory is what all processes hold together, pages that they share counted for each.
+does. Memory is what all processes hold together; on Linux pages that they share count once.
 
 With --emulate-old-cpu it runs a second time as on a processor without AVX-512 and bfloat16.
 """
@@ -29,7 +29,7 @@ from fer_tools.timing.speed import processor
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_CPU = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-LOOK_EVERY = 0.25  # seconds
+LOOK_EVERY = 0.5  # seconds
 
 
 @dataclass
@@ -89,14 +89,15 @@ def note(measured: Measured, stage: str, seconds: float, cpu: float, times: Path
 
 
 def watch_memory(pid: int, measured: Measured) -> None:
-    """Keep the largest sum of the resident memory of a process and all that it started."""
+    """Keep the largest sum of the memory of a process and all that it started."""
     root = psutil.Process(pid)
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         held = 0
         for process in [root, *root.children(recursive=True)]:
             try:
-                held += process.memory_info().rss
-            except psutil.NoSuchProcess:
+                memory = process.memory_full_info()
+                held += getattr(memory, "pss", memory.rss)  # a share of each shared page
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         measured.peak = max(measured.peak, held)
         time.sleep(LOOK_EVERY)
