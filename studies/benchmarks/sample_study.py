@@ -5,8 +5,8 @@
 The last commit is cloned into a temporary folder, and `dvc repro` runs there as it would for a new
 user whose packages are installed. Of each stage the seconds are told, and of those how many went by
 in the cells of its notebook: the rest is the start of processes, the import of libraries, and DVC's
-own bookkeeping. CPU seconds are those of all threads, and hardly depend on what else the computer
-does. Memory is what all processes hold together; on Linux pages that they share count once.
+own bookkeeping. Run it with nothing else running. Memory is what all processes hold together; on
+Linux pages that they share count once.
 
 With --emulate-old-cpu it runs a second time as on a processor without AVX-512 and bfloat16.
 """
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,12 +36,10 @@ LOOK_EVERY = 0.5  # seconds
 @dataclass
 class Measured:
     """One run: `stages` by name the seconds from its start to the next one's, `work` by the same
-    name those in its cells, `cpu` its CPU seconds, `total` seconds of the whole command, `peak`
-    bytes of memory."""
+    name those in its cells, `total` seconds of the whole command, `peak` bytes of memory."""
 
     stages: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
-    cpu: dict[str, float] = field(default_factory=dict)
     total: float = 0.0
     peak: int = 0
 
@@ -62,27 +61,25 @@ def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     threading.Thread(target=watch_memory, args=(process.pid, measured), daemon=True).start()
-    stage, since, used = "before the first stage", begin, 0.0
-    dvc = psutil.Process(process.pid)
+    stage, since = "before the first stage", begin
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("Running stage"):
-            now, spent = time.monotonic(), sum(dvc.cpu_times()[:4])
-            note(measured, stage, now - since, spent - used, times)
-            stage, since, used = line.split("'")[1].rpartition(":")[2], now, spent
+            now = time.monotonic()
+            note(measured, stage, now - since, times)
+            stage, since = line.split("'")[1].rpartition(":")[2], now
             print(f"{now - begin:6.0f} s  {stage}", file=sys.stderr, flush=True)
-    children = os.wait4(process.pid, 0)[2]
+    process.wait()
     measured.total = time.monotonic() - begin
-    spent = children.ru_utime + children.ru_stime
-    note(measured, stage, time.monotonic() - since, spent - used, times)
+    note(measured, stage, time.monotonic() - since, times)
     if "sample" not in measured.stages:
         sys.exit(f"dvc repro ended in {stage}: run it by hand in a clone to see why.")
     return measured
 
 
-def note(measured: Measured, stage: str, seconds: float, cpu: float, times: Path) -> None:
+def note(measured: Measured, stage: str, seconds: float, times: Path) -> None:
     """A stage has ended: if it ran a notebook, the last line in `times` is its."""
-    measured.stages[stage], measured.cpu[stage] = seconds, cpu
+    measured.stages[stage] = seconds
     finished = times.read_text().splitlines() if times.exists() else []
     if len(finished) > len(measured.work):
         measured.work[stage] = float(finished[-1].split("\t")[1])
@@ -93,7 +90,7 @@ def watch_memory(pid: int, measured: Measured) -> None:
     root = psutil.Process(pid)
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         held = 0
-        for process in [root, *root.children(recursive=True)]:
+        for process in family(root):
             try:
                 memory = process.memory_full_info()
                 held += getattr(memory, "pss", memory.rss)  # a share of each shared page
@@ -103,17 +100,26 @@ def watch_memory(pid: int, measured: Measured) -> None:
         time.sleep(LOOK_EVERY)
 
 
+def family(root: psutil.Process) -> list[psutil.Process]:
+    """A process, all that it started, and the kernels that are forks (`scripts/kernels.py`)."""
+    servers = [
+        process for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [""])[-1] == str(root.pid)
+    ]  # fmt: skip
+    with suppress(psutil.NoSuchProcess):
+        return [p for start in (root, *servers) for p in [start, *start.children(recursive=True)]]
+    return []
+
+
 def as_text(measured: Measured, title: str) -> str:
     """A table, a line a stage in the order in which they ran."""
-    lines = [title, f"{'stage':34}{'seconds':>8}{'start and import':>18}{'work':>7}{'CPU':>7}"]
+    lines = [title, f"{'stage':34}{'seconds':>8}{'start and import':>18}{'work':>7}"]
     for stage, seconds in measured.stages.items():
         work = measured.work.get(stage, 0.0)
-        cpu = measured.cpu[stage]
-        lines.append(f"{stage:34}{seconds:8.1f}{seconds - work:18.1f}{work:7.1f}{cpu:7.1f}")
-    work, cpu = sum(measured.work.values()), sum(measured.cpu.values())
+        lines.append(f"{stage:34}{seconds:8.1f}{seconds - work:18.1f}{work:7.1f}")
+    work = sum(measured.work.values())
     lines.append(
         f"{'the whole command':34}{measured.total:8.1f}{measured.total - work:18.1f}{work:7.1f}"
-        f"{cpu:7.1f}"
     )
     return "\n".join([*lines, f"peak memory {measured.peak / 1e9:.2f} GB"]) + "\n"
 

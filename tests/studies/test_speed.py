@@ -159,16 +159,16 @@ def test_the_benchmark_of_the_sample_study_tells_start_from_work(tmp_path, monke
     monkeypatch.syspath_prepend(ROOT / "studies" / "benchmarks")
     sample_study = importlib.import_module("sample_study")
     measured, times = sample_study.Measured(total=33.0, peak=1_500_000_000), tmp_path / "times"
-    sample_study.note(measured, "before the first stage", 3.0, 2.0, times)
+    sample_study.note(measured, "before the first stage", 3.0, times)
     times.write_text("00_sample_world\t8.5\n")
-    sample_study.note(measured, "draw", 10.0, 12.0, times)
-    sample_study.note(measured, "publish@sample", 4.0, 1.0, times)  # a script: no new line
+    sample_study.note(measured, "draw", 10.0, times)
+    sample_study.note(measured, "publish@sample", 4.0, times)  # a script: no new line
     times.write_text("00_sample_world\t8.5\n80_report\t1.0\n")
-    sample_study.note(measured, "report@sample", 5.0, 3.0, times)
+    sample_study.note(measured, "report@sample", 5.0, times)
     assert measured.work == {"draw": 8.5, "report@sample": 1.0}
     rows = [line.split() for line in sample_study.as_text(measured, "A computer").splitlines()]
-    assert rows[3] == ["draw", "10.0", "1.5", "8.5", "12.0"]
-    assert rows[-2] == ["the", "whole", "command", "33.0", "23.5", "9.5", "18.0"]
+    assert rows[3] == ["draw", "10.0", "1.5", "8.5"]
+    assert rows[-2] == ["the", "whole", "command", "33.0", "23.5", "9.5"]
     assert rows[-1] == ["peak", "memory", "1.50", "GB"]
 
 
