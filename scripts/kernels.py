@@ -93,7 +93,7 @@ def use() -> None:
         except OSError:  # not ready yet
             return ordinary(command, **options)
 
-    local_provisioner.launch_kernel = launch
+    local_provisioner.launch_kernel = launch  # type: ignore[assignment]
     start(parent)
 
 

@@ -1,0 +1,114 @@
+"""Where results go: settled before the work begins, and never onto what the user gave.
+
+target = target_file(out, inputs=[photo], endings=(".csv",))  # before the work
+with write(target) as part:                                   # after it
+    table.to_csv(part)
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fer_lib.errors import UserError
+from fer_lib.files import whole
+
+LONGEST_SHOWN = 80  # characters of a path in a message
+
+
+def target_file(path: Path, inputs: Iterable[Path] = (), endings: tuple[str, ...] = ()) -> Path:
+    """The file that an output path means: links are followed.
+
+    Args:
+        path: as the user gave it.
+        inputs: files and folders that the work reads.
+        endings: what the name must end in, such as ".csv"; anything if empty. A device or a pipe
+            may have any name.
+
+    Raises:
+        UserError: if the target is one of the inputs, a folder, of another kind, or cannot be
+            written.
+    """
+    shown = short(path)
+    try:
+        target = path.resolve()
+        special = target.exists() and not target.is_file()
+        if target.is_dir():
+            raise UserError(f"{shown} is a folder: name a file for the result.")
+        if endings and not special and target.suffix.lower() not in endings:
+            raise UserError(
+                f"{shown} does not end in {' or '.join(endings)}: name a file for the result "
+                "that does."
+            )
+        if target.exists() and any(same(target, given) for given in inputs):
+            raise UserError(
+                f"{shown} is one of the files to be read, and the result would replace it: name "
+                "another file for the result."
+            )
+        if not target.parent.is_dir():
+            raise UserError(f"{short(target.parent)} is no folder: make it, or name another file.")
+        if not os.access(target if special else target.parent, os.W_OK):
+            raise UserError(f"{shown} cannot be written (no permission): name another file.")
+    except (OSError, RuntimeError) as error:  # a name too long, links that go round
+        message = f"{shown} cannot be written ({reason(error)}): name another file."
+        raise UserError(message) from None
+    return target
+
+
+def refuse_inputs(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -> None:
+    """Refuse a folder for results in which one of the files to be written is an input.
+
+    Args:
+        folder: for the results; it need not exist.
+        names: of the files that will be written, replaced or removed in it.
+        inputs: files that the work reads.
+
+    Raises:
+        UserError: naming the file.
+    """
+    inputs = list(inputs)
+    for name in names:
+        file = folder / name
+        if any(same(file, given) for given in inputs):
+            raise UserError(
+                f"{short(file)} is one of the files to be read, and the results would replace it: "
+                "name another folder for the results."
+            )
+
+
+@contextmanager
+def write(target: Path) -> Iterator[Path]:
+    """A file to write in place of `target`, which is whole or as it was.
+
+    A device or a pipe cannot be replaced: what was written is copied into it.
+    """
+    if not target.exists() or target.is_file():
+        with whole(target) as part:
+            yield part
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part"
+        yield part
+        with part.open("rb") as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file; False where one does not exist or cannot be asked."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def short(path: Path) -> str:
+    """A path for a message: the end of it where it is long; bytes that are no text as escapes."""
+    text = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    return text if len(text) <= LONGEST_SHOWN else f"...{text[-LONGEST_SHOWN:]}"
+
+
+def reason(error: BaseException) -> str:
+    """What the system says of an error, without number and path."""
+    return getattr(error, "strerror", None) or str(error)

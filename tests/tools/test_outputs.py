@@ -1,0 +1,83 @@
+"""Results never land on what the user gave, and a pipe stays a pipe."""
+
+import os
+import threading
+
+import pytest
+
+from fer_lib.errors import UserError
+from fer_tools.outputs import refuse_inputs, short, target_file, write
+
+CSV = (".csv", ".tsv", ".txt")
+
+
+def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
+    (tmp_path / "old.csv").write_text("old")
+    for name in ("new.csv", "old.csv", "UPPER.CSV"):
+        assert target_file(tmp_path / name, [tmp_path / "a.png"], CSV) == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.png", r"a\.png does not end in \.csv or \.tsv or \.txt"),
+        ("in.csv", r"in\.csv is one of the files to be read"),
+        ("link.csv", r"link\.csv is one of the files to be read"),
+        ("hard.csv", r"hard\.csv is one of the files to be read"),
+        ("folder.csv", r"folder\.csv is a folder"),
+        ("none/a.csv", r"none is no folder"),
+        ("round.csv", r"round\.csv cannot be written \("),
+        (300 * "a" + ".csv", r"\.\.\.a+\.csv cannot be written \(File name too long\)"),
+    ],
+)
+def test_what_would_be_lost_or_cannot_be_written_is_refused(tmp_path, name, message):
+    (tmp_path / "in.csv").write_text("given")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "in.csv")
+    (tmp_path / "round.csv").symlink_to(tmp_path / "round.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UserError, match=message):
+        target_file(tmp_path / name, [tmp_path / "in.csv"], CSV)
+    assert (tmp_path / "in.csv").read_text() == "given"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_written_into_and_a_link_is_followed(tmp_path):
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    with write(target_file(pipe, [], CSV)) as part:
+        part.write_text("table")
+    reader.join(10)
+    assert got == ["table"] and pipe.is_fifo()
+
+    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    real.write_text("old")
+    link.symlink_to(real)
+    with write(target_file(link, [], CSV)) as part:
+        part.write_text("new")
+    assert link.is_symlink() and real.read_text() == "new"
+
+
+def test_an_error_leaves_the_target_and_nothing_else(tmp_path):
+    (tmp_path / "a.csv").write_text("old")
+    with pytest.raises(ZeroDivisionError), write(tmp_path / "a.csv") as part:
+        part.write_text(str(1 / 0))
+    assert [f.name for f in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_text() == "old"
+
+
+def test_a_folder_that_holds_the_input_under_a_result_s_name_is_refused(tmp_path):
+    video = tmp_path / "annotated.mp4"
+    video.write_bytes(b"x")
+    (tmp_path / "link.mp4").symlink_to(video)
+    for given in (video, tmp_path / "link.mp4"):
+        with pytest.raises(UserError, match=r"annotated\.mp4 is one of the files to be read"):
+            refuse_inputs(tmp_path, ["summary.json", "annotated.mp4"], [given])
+    refuse_inputs(tmp_path, ["summary.json"], [video])
+    refuse_inputs(tmp_path / "new", ["annotated.mp4"], [video])
+
+
+def test_bytes_that_are_no_text_can_be_shown():
+    assert short(os.fsdecode(b"smil\xe9.jpg")) == "smil\\xe9.jpg"
