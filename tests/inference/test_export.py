@@ -28,7 +28,7 @@ from fer_lib.models.forward import standardise
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
-from fer_tools.cli import main as cli
+from fer_tools.cli.main import app
 from fer_tools.synthetic_faces import comparison
 from fer_tools.synthetic_faces.comparison import comparison_faces
 
@@ -284,7 +284,7 @@ def test_accuracy_leaves_surprise_out_of_three_classes():
 
 
 def fer(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from films import Answers, Finder, picture, write, write_sound
 from typer.testing import CliRunner
 
 from fer_lib.errors import UserError
-from fer_tools.cli import main as cli
+from fer_tools.cli import video
+from fer_tools.cli.common import INTERRUPTED
+from fer_tools.cli.main import app
 from fer_tools.rtfer import analyze as video_command
 from fer_tools.rtfer.analyze import FILES, LOCK, Settings, films, run
 from fer_tools.rtfer.camera import MISSES, camera_frames
@@ -179,7 +181,7 @@ def a_film_without_pictures(path):
     ],
 )
 def test_bad_films_are_told_in_one_sentence(tmp_path, finder, monkeypatch, name, words):
-    monkeypatch.setattr(cli, "_load", lambda *_: Answers())
+    monkeypatch.setattr(video, "load_model", lambda *_: Answers())
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("I am a letter.\n" * 50)
     write_sound(tmp_path / "sound.mp4")
@@ -192,11 +194,11 @@ def test_bad_films_are_told_in_one_sentence(tmp_path, finder, monkeypatch, name,
 
 
 def fer(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_a_folder_of_films(tmp_path, finder, monkeypatch):
-    monkeypatch.setattr(cli, "_load", lambda *_: Answers())
+    monkeypatch.setattr(video, "load_model", lambda *_: Answers())
     source, out = tmp_path / "in", tmp_path / "in" / "out"
     (source / "more").mkdir(parents=True)
     write(source / "a.mp4", 5)
@@ -263,7 +265,8 @@ import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" would have it ignored
 from films import Answers, Finder
-from fer_tools.cli import main as cli
+from fer_tools.cli import video
+from fer_tools.cli.main import app
 from fer_tools.rtfer import analyze as video_command
 class Slow(Finder):
     def __call__(self, picture):
@@ -272,8 +275,8 @@ class Slow(Finder):
         time.sleep(0.01)
         return super().__call__(picture)
 video_command.find_detector = lambda name, smallest: Slow()
-cli._load = lambda *_: Answers()
-cli.app(["video", sys.argv[1], "--out", sys.argv[2]])
+video.load_model = lambda *_: Answers()
+app(["video", sys.argv[1], "--out", sys.argv[2]])
 """
 
 
@@ -290,7 +293,7 @@ def test_ctrl_c_midway_leaves_whole_files(tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=120)
-    assert process.returncode == cli.INTERRUPTED and "Traceback" not in errors, errors
+    assert process.returncode == INTERRUPTED and "Traceback" not in errors, errors
     assert "Stopped early" in said
     summary, _ = results(out)
     assert summary["ended"] == "interrupted" and 32 <= summary["frames"] < 2000

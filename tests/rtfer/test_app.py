@@ -17,7 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_lib.faces.detection import Box
-from fer_tools.cli import main as cli
+from fer_tools.cli.common import USER_ERROR
+from fer_tools.cli.main import app
 from fer_tools.rtfer.app import page as page
 from fer_tools.rtfer.app.sessions import Desk, Limits
 from fer_tools.rtfer.engine import Seen
@@ -52,7 +53,7 @@ def shelf(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The page's address and its temporary folder; videos of up to 3 s, files of up to 1 MB."""
-    app = pytest.importorskip("fer_tools.rtfer.app.server")
+    server = pytest.importorskip("fer_tools.rtfer.app.server")
     folder = tmp_path_factory.mktemp("desk").resolve()
     limits = Limits(minutes=0.05, megabytes=1)
     with socket.socket() as probe:
@@ -61,8 +62,8 @@ def server(tmp_path_factory):
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     desk = Desk(folder, limits)
-    blocks = app.build(desk, "fer13-7")
-    app.launch(blocks, port, limits, open_browser=False)
+    blocks = server.build(desk, "fer13-7")
+    server.launch(blocks, port, limits, open_browser=False)
     yield f"http://{app.ADDRESS}:{port}/", folder
     blocks.close(verbose=False)
     desk.close_all()
@@ -265,14 +266,14 @@ def test_a_port_that_is_taken_is_told_in_one_sentence():
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        result = CliRunner().invoke(cli.app, ["app", "--no-browser", "--port", str(port)])
-    assert result.exit_code == cli.USER_ERROR
+        result = CliRunner().invoke(app, ["app", "--no-browser", "--port", str(port)])
+    assert result.exit_code == USER_ERROR
     assert re.match(rf"Error: port {port} .*--port {port + 1}\.\n$", result.output)
 
 
 def test_an_unknown_detector_is_told_in_one_sentence():
-    result = CliRunner().invoke(cli.app, ["app", "--no-browser", "--port", "1", "--detector", "no"])
-    assert result.exit_code == cli.USER_ERROR and "no" in result.output
+    result = CliRunner().invoke(app, ["app", "--no-browser", "--port", "1", "--detector", "no"])
+    assert result.exit_code == USER_ERROR and "no" in result.output
 
 
 def seen(value, face_id=1):

@@ -1,8 +1,10 @@
 """The command line: every kind of picture, one row a face, one sentence an error."""
 
 import csv
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +20,8 @@ from fer_lib.models.card import Card
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
-from fer_tools.cli import main as cli
+from fer_tools.cli import study
+from fer_tools.cli.main import app
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
 
@@ -27,7 +30,7 @@ SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8))
 
 def fer(*arguments):
     """Run `fer` in this process."""
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def save_random(path, task="fer13-7"):
@@ -238,23 +241,23 @@ def test_a_model_of_drawn_faces_says_so(shelf, tmp_path):
 def project(tmp_path, monkeypatch):
     """A project without data as the working folder; commands that would be run are collected."""
     (tmp_path / "fer_lib").mkdir()
-    real = cli.Path(__file__).parents[2] / "params.yaml"
+    real = Path(__file__).parents[2] / "params.yaml"
     (tmp_path / "params.yaml").write_text(real.read_text())
     monkeypatch.chdir(tmp_path)
     runs = []
 
     def run(command, cwd, env, check):
-        runs.append((command, cwd, env["PATH"].split(cli.os.pathsep)[0]))
+        runs.append((command, cwd, env["PATH"].split(os.pathsep)[0]))
         return subprocess.CompletedProcess(command, 7)
 
-    monkeypatch.setattr(cli.subprocess, "run", run)
+    monkeypatch.setattr(study.subprocess, "run", run)
     return tmp_path, runs
 
 
 def test_study_sample_runs_dvc_and_passes_its_status_on(project):
     root, runs = project
     assert fer("study", "sample").exit_code == 7
-    scripts = str(cli.Path(sys.executable).parent)
+    scripts = str(Path(sys.executable).parent)
     assert runs == [([sys.executable, "-m", "dvc", "repro"], root, scripts)]
 
 

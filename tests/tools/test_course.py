@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fer_lib.data.arrays import Fer13, save_fer13
 from fer_lib.data.audit import duplicate_of_training
 from fer_lib.errors import UserError
-from fer_tools.cli import main as cli
+from fer_tools.cli.main import app
 from fer_tools.course import expectations as expect
 from fer_tools.course import grader as course
 
@@ -65,7 +65,7 @@ def judged(number, task, answer):
 
 
 def fer(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 # ------------------------------------------------------------------------ the files of the course

@@ -22,7 +22,8 @@ pytest.importorskip("sphinx")
 
 from fer_lib.errors import UserError
 from fer_lib.evaluation.report import PAPER_A, PAPER_B
-from fer_tools.cli import main as cli
+from fer_tools.cli.common import SOME_UNREAD, USER_ERROR
+from fer_tools.cli.main import app
 from fer_tools.site import build as site
 from fer_tools.site import command as site_command
 from fer_tools.site import links as site_links
@@ -334,14 +335,14 @@ def test_the_command_builds_and_keeps_off_what_is_not_its_own(tmp_path, monkeypa
     out = tmp_path / "out"
     for _ in range(2):  # the second time over the first
         (tmp_path / "out").mkdir(exist_ok=True)
-        found = CliRunner().invoke(cli.app, ["site", "--out", str(out), "--open"])
+        found = CliRunner().invoke(app, ["site", "--out", str(out), "--open"])
         assert found.exit_code == 0, found.output
         assert str(out / "index.html") in found.output
     assert opened == [(out / "index.html").as_uri()] * 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear")
-    found = CliRunner().invoke(cli.app, ["site", "--out", str(tmp_path / "mine")])
-    assert found.exit_code == cli.USER_ERROR
+    found = CliRunner().invoke(app, ["site", "--out", str(tmp_path / "mine")])
+    assert found.exit_code == USER_ERROR
     assert "no earlier site" in found.output
     assert (tmp_path / "mine" / "diary.txt").read_text() == "dear"
 
@@ -352,8 +353,8 @@ def test_warnings_are_told_and_end_with_status_1(tmp_path, monkeypatch):
         return work / "html", ["index.md:3: WARNING: something"]
 
     monkeypatch.setattr(site, "build", page)
-    found = CliRunner().invoke(cli.app, ["site", "--out", str(tmp_path / "out")])
-    assert found.exit_code == cli.SOME_UNREAD
+    found = CliRunner().invoke(app, ["site", "--out", str(tmp_path / "out")])
+    assert found.exit_code == SOME_UNREAD
     assert "index.md:3: WARNING: something" in found.output
 
 

@@ -1,0 +1,175 @@
+"""`fer study`, `fer verify`, `fer train`, `fer info`: run a study, check it, train its networks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_lib.errors import UserError
+from fer_tools.cli.common import INTERRUPTED, Study
+
+
+def study(
+    name: Annotated[
+        Study,
+        typer.Argument(help="sample: drawn faces, minutes. paper: your FER2013 and CK+, hours."),
+    ],
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="paper only: train nothing; evaluate the published networks, in minutes.",
+        ),
+    ] = False,
+) -> None:
+    """Run a study: every stage whose code, parameters or data changed since the last run.
+
+    ```text
+    fer study sample               the same as `dvc repro`
+    fer study paper                the same as `dvc repro studies/paper/dvc.yaml`
+    fer study paper --published    its evaluation alone, on the published networks
+    ```
+
+    The paper study needs FER2013 and CK+ under data/raw; data/README.md says how to get them.
+    """
+    from fer_lib.paths import project_root
+
+    root = project_root()
+    if name is Study.paper:
+        from fer_lib.params import load
+        from fer_tools.study.raw_data import check_raw_data
+
+        check_raw_data(root / load(name).raw, root)
+    if published:
+        from fer_tools.record.files import EVALUATION, restore
+
+        _dvc(root, f"studies/dvc.yaml:prepare@{name.value}")
+        restore(name.value)
+        stages = [f"studies/dvc.yaml:{stage}@{name.value}" for stage in EVALUATION]
+        _dvc(root, "--single-item", *stages)
+        typer.echo(f"The report of the published networks: build/{name.value}/report")
+        return
+    if name is Study.paper:
+        from fer_tools.study.duration import tell
+
+        tell(name.value, typer.echo)
+    _dvc(root, *(["studies/paper/dvc.yaml"] if name is Study.paper else []))
+
+
+def _dvc(root: Path, *targets: str) -> None:
+    """`dvc repro` of some targets; ends this program where that fails."""
+    # DVC starts the stages as `python ...`: let that be this very Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    try:
+        status = subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=False)
+    except KeyboardInterrupt:  # DVC got it too, and has told so
+        raise typer.Exit(INTERRUPTED) from None
+    if status.returncode:
+        raise typer.Exit(status.returncode)
+
+
+def verify(
+    name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="By default reports/STUDY, what is published."),
+    ] = None,
+    with_data: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-data/--without-data",
+            show_default="with it, where `fer study` has prepared it",
+            help="Also hold labels and networks against the predictions; takes minutes.",
+        ),
+    ] = None,
+) -> None:
+    """Compute every published figure anew from the predictions, and say which cannot be.
+
+    Needs neither data nor GPU. Exit status: 0 all figures are what the predictions give, 1 not.
+
+    ```text
+    fer verify paper
+    fer verify sample --record build/sample/report
+    ```
+    """
+    from fer_tools.record.verify import command
+
+    if not command(name.value, record, with_data, typer.echo):
+        raise typer.Exit(1)
+
+
+def train(
+    name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="[TASK]",
+            show_default=False,
+            help="pretrain (SupCon), a teacher such as teacher-1, fer13-7, fer13-3, ferplus-7, "
+            "ferplus-7-vgg. Without it: all networks, each a process of its own.",
+        ),
+    ] = "",
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="A further seed of fer13-7 or fer13-3.")
+    ] = 0,
+    at_once: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default="4 on a GPU, 1 without",
+            help="Without a task: how many networks to train side by side.",
+        ),
+    ] = 0,
+) -> None:
+    """Train all networks of a study, or one: with one process or, under torchrun, with several.
+
+    The runs are those of the study's notebooks, with its settings from params.yaml. What they leave
+    behind are checkpoints in .scratch, which `dvc repro` takes over instead of training.
+
+    ```text
+    fer train sample
+    fer train sample fer13-7
+    torchrun --nproc-per-node 2 -m fer_tools.cli.main train paper pretrain
+    ```
+    """
+    if (task and at_once) or (seed and not task):
+        raise UserError(
+            "--at-once is for all networks and --seed for one: name a task beside --seed, and none "
+            "beside --at-once."
+        )
+    if task:
+        from fer_lib.training.tasks import command
+
+        command(name.value, task, seed, typer.echo)
+        return
+    from fer_tools.study.schedule import default_at_once, train_all
+
+    train_all(name.value, at_once or default_at_once(), typer.echo)
+    typer.echo(
+        "All networks are trained. Go on with `dvc repro`: its notebooks take the checkpoints over."
+    )
+
+
+def info() -> None:
+    """Show versions, the project's folder, how this computer trains, and which models are here."""
+    from importlib.metadata import version
+
+    from fer_lib.inference.recognizer import find_weights
+    from fer_lib.labels import TASKS
+    from fer_lib.paths import project_root
+    from fer_lib.precision import describe_computer
+
+    packages = ("fer-study", "torch", "onnxruntime", "opencv-python-headless", "av", "dvc")
+    typer.echo(", ".join(f"{name} {version(name)}" for name in packages))
+    typer.echo(f"Python {sys.version.split()[0]}, project in {project_root()}")
+    typer.echo(describe_computer())
+    for task in TASKS:
+        try:
+            typer.echo(f"{task}: {find_weights(task)}")
+        except UserError:
+            typer.echo(f"{task}: not trained yet")

@@ -1,0 +1,132 @@
+"""`fer video` and `fer app`: the valence of the faces in a video, and the page in the browser."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_lib.errors import UserError
+from fer_tools.cli.common import (
+    INTERRUPTED,
+    SOME_UNREAD,
+    VALENCE_OPTION,
+    ValenceFrom,
+    load_model,
+)
+
+
+class FaceDetector(StrEnum):
+    """What finds faces."""
+
+    haar = "haar"
+    yunet = "yunet"
+
+
+def video(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A video, a folder of videos, or a camera: 0.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the results, made if missing.")
+    ],
+    detector: Annotated[
+        FaceDetector, typer.Option(help="haar needs no file; yunet is better and faster.")
+    ] = FaceDetector.haar,
+    smooth: Annotated[
+        float, typer.Option(min=0, max=60, metavar="S", help="Seconds of smoothing; 0: none.")
+    ] = 0.4,
+    every: Annotated[
+        int, typer.Option(min=1, max=100, metavar="K", help="Find faces in every K-th frame.")
+    ] = 1,
+    no_annotate: Annotated[
+        bool, typer.Option("--no-annotate", help="Do not write the annotated film.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
+    ] = "fer13-3",
+    valence: VALENCE_OPTION = ValenceFrom.classes,
+    device: Annotated[
+        str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
+    ] = "auto",
+) -> None:
+    """Draw the valence of every face in a film: from -1, negative, to 1, positive.
+
+    Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
+    valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
+    line has a gap. Ctrl-C ends early and keeps what was seen so far. A face is not a feeling.
+    With --model ferplus-7-vgg the table also names the emotion and gives seven intensities, which
+    the film shows as bars.
+
+    ```text
+    fer video talk.mp4 --out talk
+    fer video talk.mp4 --out talk --model ferplus-7-vgg
+    fer video films/ --out results --detector yunet --every 2
+    fer video 0 --out me
+    ```
+    """
+    from fer_tools.rtfer import analyze as video_command
+
+    todo = video_command.films(source, out)
+    recogniser = load_model(model, device)
+    settings = video_command.Settings(detector.value, smooth, every, not no_annotate, valence.value)
+    unread = 0
+    for film, folder in todo:
+        try:
+            summary = video_command.run(film, folder, recogniser, settings)
+        except UserError as error:
+            if len(todo) == 1:
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            unread += 1
+            continue
+        except KeyboardInterrupt:
+            typer.echo("Stopped; nothing more was written.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        typer.echo(video_command.in_words(summary, folder))
+        if summary["ended"] == "interrupted":
+            raise typer.Exit(INTERRUPTED)
+    if unread:
+        raise typer.Exit(SOME_UNREAD)
+
+
+def serve_app(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="P", help="Port on 127.0.0.1.")
+    ] = 7860,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Chosen at first: fer13-7 ..., or a weights file."),
+    ] = None,
+    detector: Annotated[
+        str, typer.Option(metavar="haar|yunet", help="Face detector that is chosen at first.")
+    ] = "haar",
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
+    ] = False,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.01, metavar="M", help="Longest video that is taken.")
+    ] = 30,
+    max_mb: Annotated[
+        float, typer.Option(min=1, metavar="MB", help="Largest file that is taken.")
+    ] = 500,
+) -> None:
+    """Open a page in the browser: valence of videos, of the webcam, and of pictures.
+
+    The page is served by this machine to this machine alone (127.0.0.1) and needs no internet.
+    Uploads and results are deleted when the tab is closed or the server ends (Ctrl-C).
+
+    ```text
+    fer app
+    fer app --port 8000 --model fer13-3 --no-browser
+    ```
+    """
+    from fer_tools.rtfer.app.server import Limits, serve
+
+    serve(
+        port=port,
+        model=model,
+        detector=detector,
+        limits=Limits(max_minutes, max_mb),
+        open_browser=not no_browser,
+    )

@@ -1,0 +1,30 @@
+"""Whether the raw data of the paper study is there."""
+
+from pathlib import Path
+
+from fer_lib.errors import UserError
+
+
+def check_raw_data(raw: Path, root: Path) -> None:
+    """See to it that the paper study's data is there, in one of the layouts that can be read.
+
+    Raises:
+        UserError: naming all that is missing, and where it is told how to get it.
+    """
+    fer2013, ckplus = raw / "fer2013", raw / "ckplus"
+    missing = []
+    if not (fer2013 / "fer2013.csv").is_file() and not all(
+        (fer2013 / part).is_dir() for part in ("train", "test")
+    ):
+        missing.append(
+            f"FER2013 ({fer2013 / 'fer2013.csv'}, or the folders train and test in there)"
+        )
+    if not (ckplus / "CK+48").is_dir() and not (ckplus / "cohn-kanade-images").is_dir():
+        missing.append(f"CK+ ({ckplus / 'CK+48'}, or {ckplus / 'cohn-kanade-images'} with Emotion)")
+    # A video is optional, but DVC wants the folder that the video stage names.
+    (raw / "video").mkdir(parents=True, exist_ok=True)
+    if missing:
+        raise UserError(
+            f"The paper study lacks {' and '.join(missing)}: {root / 'data' / 'README.md'} says "
+            "where to get it and how to lay it out; `fer study sample` needs no data."
+        )
