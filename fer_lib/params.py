@@ -258,7 +258,6 @@ class Evaluation(Section):
 class Video(Section):
     """From video to valence line."""
 
-    crop_margin: Annotated[Number, Field(ge=-0.3, le=1)]
     smoothing_seconds: NotNegative
 
 

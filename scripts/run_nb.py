@@ -50,7 +50,7 @@ START_TIMEOUT = 300  # seconds; a busy computer with one core has needed 40
 ARROW = re.compile("^-+> .*", re.MULTILINE)  # the line of a frame at which it went wrong
 
 
-def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs between two equal runs: times, ids, versions, how output was split."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -182,7 +182,7 @@ def run(source: Path, out: Path, parameters: dict) -> int:
     if "FER_TIMES" in os.environ:
         with open(os.environ["FER_TIMES"], "a") as file:
             file.write(f"{name}\t{seconds_of_work(notebook)}\n")
-    nbformat.write(normalise(cut_where_left_out(notebook)), running)
+    nbformat.write(normalize(cut_where_left_out(notebook)), running)
     running.replace(target)
     return 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import ruptures
 
-from fer_lib.inference import recognizer as inference
+from fer_lib.inference.valence import valence, valence_probabilities
 from fer_lib.labels import FER_CLASSES
 from fer_tools.course.expectations import array, holds, same
 from fer_tools.rtfer import session
@@ -19,9 +19,9 @@ def check_valence(answer):
         ("the valence of seven sure faces, one a class", np.eye(7)),
         ("the valence of 20 random faces", rng.dirichlet(np.full(7, 0.5), 20)),
     ):
-        right = inference.valence(probabilities, FER_CLASSES)
+        right = valence(probabilities, FER_CLASSES)
         certain = np.maximum(1 - probabilities[:, 5], 1e-9)
-        shares = inference.valence_shares(probabilities, FER_CLASSES)
+        three = valence_probabilities(probabilities, FER_CLASSES)
         same(
             answer(probabilities), right, what, tolerance=1e-6,
             mistakes={
@@ -29,7 +29,7 @@ def check_valence(answer):
                 "Surprise is not positive.": right + probabilities[:, 5],
                 "Surprise is not negative.": right - probabilities[:, 5],
                 "Take the difference of the probabilities, not the sign of the winner.":
-                    np.array([-1.0, 0, 1])[shares.argmax(axis=1)],
+                    np.array([-1.0, 0, 1])[three.argmax(axis=1)],
                 "The sign is wrong: happy is +1.": -right,
             },
         )  # fmt: skip
@@ -156,8 +156,8 @@ def check_inertia(answer):
 def seconds_table(values):
     """A film of one frame a second with this line."""
     found = np.isfinite(values)
-    shares = np.where(found, 1 / 3, np.nan)
-    columns = dict.fromkeys(session.SHARES, shares)
+    three = np.where(found, 1 / 3, np.nan)
+    columns = dict.fromkeys(session.PROBABILITIES, three)
     return pd.DataFrame({
         "frame": np.arange(len(values)), "time_s": np.arange(len(values), dtype=float),
         "face_found": found, "valence": values, **columns,

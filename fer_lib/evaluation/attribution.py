@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fer_lib.models.forward import predict_logits, standardise
+from fer_lib.models.forward import predict_logits, standardize
 from fer_lib.models.msfernet import CBAM, Refinement
 from fer_lib.progress import progress_bar
 
@@ -83,7 +83,7 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor, *, signed: bool 
     maps = []
     with watching(model.modules(), see), torch.enable_grad():
         for batch, asked in zip(images.split(BATCH), classes.split(BATCH), strict=True):
-            logits = model(standardise(batch))
+            logits = model(standardize(batch))
             # Faces do not meet in evaluation mode, so the gradient of the sum is that of each.
             score = logits.gather(1, asked[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, last[0])

@@ -68,16 +68,6 @@ def one_emotion(labels: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     return targets
 
 
-def valence_of_intensities(intensities: np.ndarray) -> np.ndarray:
-    """Another valence than paper A's: the strength of happy less that of the negative four.
-
-    Unlike P(positive) - P(negative), it is near 0 for a weak expression however sure its class.
-    (N, 7) in [0, 1] -> (N,) in [-1, 1]; the negative four together count for at most 1.
-    """
-    negative = np.minimum(intensities[:, NEGATIVE].sum(axis=1), 1)
-    return intensities[:, HAPPY] - negative
-
-
 def errors_by_emotion(
     targets: np.ndarray, intensities: np.ndarray, baseline: np.ndarray
 ) -> pd.DataFrame:

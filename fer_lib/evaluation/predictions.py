@@ -67,9 +67,9 @@ class Predictions:
                 were 1; "valence" the seven added up to three (surprise belongs to none).
         """
         if name == "valence":
-            from fer_lib.inference.recognizer import valence_shares
+            from fer_lib.inference.valence import valence_probabilities
 
-            return valence_shares(self.output("probabilities"), FER_CLASSES)
+            return valence_probabilities(self.output("probabilities"), FER_CLASSES)
         stored = self.flipped if name == "flipped" else self.probabilities
         if stored is None:
             raise ValueError(f"{self.about['network']} has no {name}")

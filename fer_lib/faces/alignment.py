@@ -1,7 +1,7 @@
 """Turning faces upright by their eyes, and evening out their grey values: paper B's preparation.
 
-Paper B states face alignment and grey-scale normalisation, not how. Two ways to find the eyes are
-tried here, YuNet's five points and OpenCV's eye cascade, and histogram equalisation; the notebook
+Paper B states face alignment and grey-scale normalization, not how. Two ways to find the eyes are
+tried here, YuNet's five points and OpenCV's eye cascade, and histogram equalization; the notebook
 `studies/ablation/intensity.ipynb` asks whether any of them helps.
 """
 
@@ -28,7 +28,7 @@ def align_all(faces: np.ndarray, find_eyes: FindEyes, title: str) -> tuple[np.nd
 
     Args:
         faces: (N, 48, 48) uint8.
-        find_eyes: gives (2, 2) float pixels, x and y of the eye on the picture's left and of the
+        find_eyes: gives (2, 2) float pixels, x and y of the eye on the image's left and of the
             other, or None.
         title: of the progress bar.
 
@@ -111,6 +111,6 @@ def eyes_by_haar() -> FindEyes:
     return find
 
 
-def equalise(faces: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of each face: (N, 48, 48) uint8 -> the same, all greys as frequent."""
+def equalize(faces: np.ndarray) -> np.ndarray:
+    """Histogram equalization of each face: (N, 48, 48) uint8 -> the same, all greys as frequent."""
     return np.stack([cv2.equalizeHist(face) for face in faces])

@@ -1,4 +1,4 @@
-"""Finding faces in a picture, and cutting them to what the network was trained on.
+"""Detecting faces in an image, and cutting them to what the network was trained on.
 
 Two detectors. `HaarDetector` is the cascade that OpenCV ships (Viola and Jones 2001): it needs no
 download and finds upright frontal faces. `YuNetDetector` is a small network (Wu et al. 2023) that
@@ -10,6 +10,7 @@ faces as the training images are cut; their docstrings say how it was measured.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,11 +23,11 @@ from fer_lib.paths import project_root
 FACE_SIDE = 48  # pixels, as in FER2013 and CK+48
 CASCADE = "haarcascade_frontalface_default.xml"
 YUNET_FOLDER, YUNET_FILES = Path("data/raw/models"), "face_detection_yunet*.onnx"
-SHORT_SIDE = 180  # pixels; pictures are shrunk to it before faces are looked for, see `_shrunk`
+SHORT_SIDE = 180  # pixels; images are shrunk to it before detection, see `_shrunk`
 
 
 class Box(NamedTuple):
-    """A face's place in its picture, in pixels: left and top edge, width and height."""
+    """A face's place in its image, in pixels: left and top edge, width and height."""
 
     x: int
     y: int
@@ -35,15 +36,15 @@ class Box(NamedTuple):
 
 
 class Detector(Protocol):
-    """Picture in, face boxes out, the largest first; an empty list where no face is seen.
+    """Image in, face boxes out, the largest first; an empty list where no face is seen.
 
-    The picture is (H, W) uint8 grey or (H, W, 3) uint8 RGB. With `margin`, `crop_face` cuts its
+    The image is (H, W) uint8 grey or (H, W, 3) uint8 RGB. With `margin`, `crop_face` cuts its
     boxes as the images of FER2013 are cut.
     """
 
     margin: float
 
-    def __call__(self, picture: np.ndarray) -> list[Box]: ...
+    def __call__(self, image: np.ndarray) -> list[Box]: ...
 
 
 class HaarDetector:
@@ -53,16 +54,16 @@ class HaarDetector:
     median of 309) and 1.03 (CK+48, median of 246) times the image's side, less than 1 % of the side
     off the centre. So a box cut with margin 0 is framed as the training images are.
 
-    Speed: faces are looked for in a copy whose shorter side is 180 pixels, or so many that the
+    Speed: faces are detected in a copy whose shorter side is 180 pixels, or so many that the
     smallest face has 36. On 79 frames of 640x360 that takes two thirds of the time; every face is
     still found, and its box keeps its place and size within 3 % (5th to 95th percentile); the
     valence moves by 0.02 on average (correlation 0.998).
 
     Args:
-        smallest: least side of a face, as a share of the picture's shorter side; at least 24
+        smallest: least side of a face, as a share of the image's shorter side; at least 24
             pixels count, the size the cascade was trained at.
-        neighbours: how many overlapping finds make a face. More gives fewer false faces and misses
-            more true ones.
+        min_neighbors: how many overlapping detections make a face. More gives fewer false faces
+            and misses more true ones.
 
     Raises:
         UserError: if this OpenCV does not ship the cascade (5.0 does not).
@@ -70,7 +71,7 @@ class HaarDetector:
 
     margin = 0.0
 
-    def __init__(self, smallest: float = 0.1, neighbours: int = 5) -> None:
+    def __init__(self, smallest: float = 0.1, min_neighbors: int = 5) -> None:
         file = _cascade_file()
         self._cascade = cv2.CascadeClassifier(str(file))
         if self._cascade.empty():
@@ -79,14 +80,14 @@ class HaarDetector:
                 "pyproject.toml names (4.14 ships the Haar cascades)."
             )
         self.smallest = smallest
-        self.neighbours = neighbours
+        self.min_neighbors = min_neighbors
 
-    def __call__(self, picture: np.ndarray) -> list[Box]:
-        """Boxes in `picture`, the largest first, ties by place; see `Detector`."""
-        small, scale = _shrunk(picture, self.smallest, 36)
+    def __call__(self, image: np.ndarray) -> list[Box]:
+        """Boxes in `image`, the largest first, ties by place; see `Detector`."""
+        small, scale = _shrunk(image, self.smallest, 36)
         grey = to_grey(small)
         side = max(24, round(min(grey.shape) * self.smallest))
-        found = self._cascade.detectMultiScale(grey, 1.1, self.neighbours, minSize=(side, side))
+        found = self._cascade.detectMultiScale(grey, 1.1, self.min_neighbors, minSize=(side, side))
         return _largest_first([_box(box, scale) for box in found])
 
 
@@ -98,20 +99,20 @@ class YuNetDetector:
 
     Framing, measured in three ways. On enlarged and padded images of FER2013 (333 found of 400) the
     box's longer side has 0.97 of the image's: margin +0.03; but there the rim of repeated pixels
-    hides where the face ends. On 59 frames of a film, cut with some margin and then seen the same
+    hides where the face ends. On 59 frames of a video, cut with some margin and then seen the same
     way, longer side, eye distance and eyes-to-mouth distance agree with FER2013's at margins of
     -0.05, -0.02 and -0.06. In the same frames the longer side has 1.16 of Haar's: -0.13. The middle
     of the three is taken, -0.05. All three find the box 2 to 4 % too low, so it is raised by 2.5 %.
 
-    Speed: faces are looked for in a copy whose shorter side is 180 pixels, or so many that the
+    Speed: faces are detected in a copy whose shorter side is 180 pixels, or so many that the
     smallest face has 18. On 79 frames of 640x360 that takes a quarter of the time; every face is
     still found, and its box keeps place and size within 7 % (5th to 95th percentile); the valence
     moves by 0.05 on average (correlation 0.99), as it does between YuNet and Haar.
 
     Args:
         file: the model; by default the newest `data/raw/models/face_detection_yunet*.onnx`.
-        smallest: least longer side of a face, as a share of the picture's shorter side.
-        score: how sure the network must be, in [0, 1].
+        smallest: least longer side of a face, as a share of the image's shorter side.
+        score: how confident the network must be, in [0, 1].
 
     Raises:
         UserError: if there is no such file, or it is no model.
@@ -135,30 +136,40 @@ class YuNetDetector:
             ) from None
         self.smallest = smallest
 
-    def __call__(self, picture: np.ndarray) -> list[Box]:
-        """Boxes in `picture`, the largest first, ties by place; see `Detector`."""
-        small, scale = _shrunk(picture, self.smallest, 18)
+    def __call__(self, image: np.ndarray) -> list[Box]:
+        """Boxes in `image`, the largest first, ties by place; see `Detector`."""
+        small, scale = _shrunk(image, self.smallest, 18)
         boxes = []
         for x, y, w, h in self._found(small)[:, :4].tolist():
             if max(w, h) >= self.smallest * min(small.shape[:2]):
                 boxes.append(_box((x, y - self.raised * max(w, h), w, h), scale))
         return _largest_first(boxes)
 
-    def points(self, picture: np.ndarray) -> np.ndarray | None:
-        """Five points of the surest face: (5, 2) float32, x and y in pixels; None without a face.
+    def points(self, image: np.ndarray) -> np.ndarray | None:
+        """Five points of the most confident face: (5, 2) float32, x and y in pixels, or None.
 
-        Eyes, nose and corners of the mouth, the picture's left one first.
+        Eyes, nose and corners of the mouth, the image's left one first.
         """
-        found = self._found(picture)
+        found = self._found(image)
         return found[found[:, 14].argmax(), 4:14].reshape(5, 2) if len(found) else None
 
-    def _found(self, picture: np.ndarray) -> np.ndarray:
+    def _found(self, image: np.ndarray) -> np.ndarray:
         """One row a face, as `cv2.FaceDetectorYN.detect` gives them: (F, 15) float32."""
-        way = cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR
-        height, width = picture.shape[:2]
+        conversion = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+        height, width = image.shape[:2]
         self._net.setInputSize((width, height))
-        found = self._net.detect(cv2.cvtColor(picture, way))[1]
+        found = self._net.detect(cv2.cvtColor(image, conversion))[1]
         return np.zeros((0, 15), dtype=np.float32) if found is None else found
+
+
+class WholeImage:
+    """Takes each image for one face, as where faces are cropped already."""
+
+    margin = 0.0
+
+    def __call__(self, image: np.ndarray) -> list[Box]:
+        """One box: the whole of `image`."""
+        return [Box(0, 0, image.shape[1], image.shape[0])]
 
 
 DETECTORS: dict[str, Callable[..., Detector]] = {"haar": HaarDetector, "yunet": YuNetDetector}
@@ -175,16 +186,26 @@ def find_detector(name: str, smallest: float = 0.1) -> Detector:
     return DETECTORS[name](smallest=smallest)
 
 
-def to_grey(picture: np.ndarray) -> np.ndarray:
+def available_detectors() -> list[str]:
+    """Names of the detectors whose files are there."""
+    available = []
+    for name in DETECTORS:
+        with suppress(UserError):
+            find_detector(name)
+            available.append(name)
+    return available
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
     """RGB (H, W, 3) uint8 to luma (H, W) uint8 as in `images.read_grey`; grey stays as it is."""
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def crop_face(grey: np.ndarray, box: Box, margin: float = 0.0) -> np.ndarray:
     """Cut a square around a face and scale it to the network's input.
 
     The square has the box's centre and (1 + margin) times its longer side. Where it reaches beyond
-    the picture, the picture's edge pixels are repeated. Shrinking averages areas.
+    the image, the image's edge pixels are repeated. Shrinking averages areas.
 
     Args:
         grey: (H, W) uint8.
@@ -253,21 +274,21 @@ def _yunet_file() -> Path:
     return max(files, default=folder / YUNET_FILES)
 
 
-def _shrunk(picture: np.ndarray, smallest: float, pixels: int) -> tuple[np.ndarray, float]:
-    """The picture, so small that looking for faces is quick, and its share of the old size.
+def _shrunk(image: np.ndarray, smallest: float, pixels: int) -> tuple[np.ndarray, float]:
+    """The image, so small that detection is quick, and its share of the old size.
 
     Faces fill much of it: a share `smallest` of the shorter side still has `pixels` pixels.
     """
     wanted = max(SHORT_SIDE, pixels / smallest)
-    scale = wanted / min(picture.shape[:2])
+    scale = wanted / min(image.shape[:2])
     if scale >= 1:
-        return picture, 1.0
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), scale
+        return image, 1.0
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
 def _box(sides: Sequence[float], scale: float) -> Box:
-    """A box of the shrunk picture in pixels of the whole one."""
+    """A box of the shrunk image in pixels of the whole one."""
     return Box(*(round(float(side) / scale) for side in sides))
 
 

@@ -1,23 +1,47 @@
-"""What the two ways to run a network, PyTorch and ONNX Runtime, have in common."""
+"""What a network predicts, whichever of PyTorch and ONNX Runtime runs it."""
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
+from fer_lib.inference import valence
 from fer_lib.models.card import Card
 
+ValenceSource = Literal["classes", "intensities"]
 
-class Reading(NamedTuple):
-    """What a network says of N faces.
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network predicts for N faces.
 
     Attributes:
+        classes: names of the C columns.
         probabilities: (N, C) float32 in [0, 1], rows sum to 1.
         intensities: (N, C) float32 in [0, 1], each class for itself; None from a model without an
             intensity head.
     """
 
+    classes: tuple[str, ...]
     probabilities: np.ndarray
     intensities: np.ndarray | None = None
+
+    @property
+    def valence_probabilities(self) -> np.ndarray:
+        """(N, 3) P(negative), P(neutral), P(positive); see `valence.valence_probabilities`."""
+        return valence.valence_probabilities(self.probabilities, self.classes)
+
+    def valence(self, source: ValenceSource = "classes") -> np.ndarray:
+        """(N,) in [-1, 1]: paper A's `valence.valence`, or `valence.valence_of_intensities`.
+
+        Raises:
+            ValueError: if intensities are asked of a model that has none.
+        """
+        if source == "classes":
+            return valence.valence(self.probabilities, self.classes)
+        if self.intensities is None:
+            raise ValueError("the model gives no intensities")
+        return valence.valence_of_intensities(self.intensities)
 
 
 class Backend(Protocol):
@@ -31,5 +55,5 @@ class Backend(Protocol):
     def parameters(self) -> int:
         """Number of trained values."""
 
-    def read(self, faces: np.ndarray, flip: bool) -> Reading:
-        """What the network says of faces (N, 48, 48) uint8, N > 0."""
+    def predict(self, faces: np.ndarray) -> Prediction:
+        """Classify faces (N, 48, 48) uint8, N > 0."""

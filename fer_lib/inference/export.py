@@ -1,7 +1,7 @@
 """A trained network as an ONNX file, which runs without torch and twice as fast; int8 if wanted.
 
-    export_onnx(Recogniser.load("fer13-7"), Path("fer13-7.onnx"))
-    Recogniser.load("fer13-7.onnx").probabilities(faces)
+    export_onnx(Recognizer.load("fer13-7"), Path("fer13-7.onnx"))
+    Recognizer.load("fer13-7.onnx").probabilities(faces)
 
 Preprocessing, temperature and softmax lie inside: (N, 48, 48) uint8 faces in, (N, C) float32
 probabilities out, N free, and from a network with two heads as many intensities. The metadata hold
@@ -32,10 +32,11 @@ from fer_lib.data.arrays import SIDE, Fer13
 from fer_lib.errors import UserError
 from fer_lib.files import whole
 from fer_lib.inference.onnx_backend import INPUT, INTENSITIES, OUTPUT
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.recognizer import Recognizer
+from fer_lib.inference.torch_backend import activate
 from fer_lib.labels import remap_valence
 from fer_lib.models.card import Card
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 
 OPSET = 17
 TOLERANCE = 1e-4  # of a probability, between PyTorch and the float32 file
@@ -48,40 +49,32 @@ CALIBRATION_BATCH = 32
 KEPT_IN_FLOAT = ("/stage1/", "/refine1/", "/spatial/")
 
 
-class FacesToAnswers(nn.Module):
+class FacesToProbabilities(nn.Module):
     """Everything from the grey values of a face to its probabilities and intensities."""
 
     def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()
-        self.model = model
-        self.temperature = card.temperature
-        self.classes = len(card.classes)
-        self.has_intensities = card.has_intensities
+        self.model, self.card = model, card
 
     def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
         """(N, 48, 48) uint8 -> probabilities (N, C) float32, and intensities where there are."""
-        outputs = self.model(standardise(faces))
-        if not self.has_intensities:
-            return ((outputs / self.temperature).softmax(dim=1),)
-        # As `two_heads.split_heads`, but with a width that ONNX can tell beforehand.
-        logits, intensities = outputs[:, : self.classes], outputs[:, self.classes :].sigmoid()
-        return (logits / self.temperature).softmax(dim=1), intensities
+        return activate(self.model(standardize(faces)), self.card)
 
 
-def export_onnx(recogniser: Recogniser, path: Path) -> None:
+def export_onnx(recognizer: Recognizer, path: Path) -> None:
     """Write a network as an ONNX file, whole or not at all.
 
     Batch norm is folded into the convolutions before it.
 
     Args:
-        recogniser: of a weights file; its network is left as it is.
+        recognizer: of a weights file; its network is left as it is.
         path: target.
 
     Raises:
-        UserError: if the recogniser is itself an ONNX file, or the target cannot be written.
+        UserError: if the recognizer is itself an ONNX file, or the target cannot be written.
     """
-    model = FacesToAnswers(recogniser.model, recogniser.card).eval()
-    outputs = [OUTPUT, INTENSITIES] if recogniser.card.has_intensities else [OUTPUT]
+    model = FacesToProbabilities(recognizer.model, recognizer.card).eval()
+    outputs = [OUTPUT, INTENSITIES] if recognizer.card.has_intensities else [OUTPUT]
     device = next(model.parameters()).device
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the newer exporter, which it praises, needs onnxscript
@@ -96,13 +89,13 @@ def export_onnx(recogniser: Recogniser, path: Path) -> None:
             dynamic_axes={name: {0: "N"} for name in (INPUT, *outputs)},
         )
         graph = onnx.load(Path(folder) / "written.onnx")
-    facts = {"labels": recogniser.classes, "parameters": recogniser.backend.parameters}
-    header = recogniser.card.header() | {name: json.dumps(fact) for name, fact in facts.items()}
+    facts = {"labels": recognizer.classes, "parameters": recognizer.backend.parameters}
+    header = recognizer.card.header() | {name: json.dumps(fact) for name, fact in facts.items()}
     onnx.helper.set_model_props(graph, header)
     _save(graph, path)
 
 
-def quantise(path: Path, out: Path, faces: np.ndarray) -> None:
+def quantize(path: Path, out: Path, faces: np.ndarray) -> None:
     """Write an ONNX file of this project with 8-bit integers (Jacob et al. 2018).
 
     Weights are signed, with one scale a channel; what flows between the layers is unsigned, with
@@ -117,11 +110,11 @@ def quantise(path: Path, out: Path, faces: np.ndarray) -> None:
         UserError: if the target cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
-        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
+        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
         quant_pre_process(path, prepared)
         quantize_static(
             prepared,
-            quantised,
+            quantized,
             _Batches(faces),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -131,15 +124,15 @@ def quantise(path: Path, out: Path, faces: np.ndarray) -> None:
             nodes_to_exclude=_kept_in_float(prepared),
             calibrate_method=CalibrationMethod.MinMax,
         )
-        graph = onnx.load(quantised)
+        graph = onnx.load(quantized)
     header = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     onnx.helper.set_model_props(graph, header)
     _save(graph, out)
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found out about a written file.
+class ExportCheck:
+    """How a written file compares with PyTorch.
 
     Attributes:
         faces: how many faces it was compared on.
@@ -155,30 +148,30 @@ class Checked:
     accuracy_int8: float | None
 
 
-def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = False) -> Checked:
-    """Write an ONNX file, if it answers as PyTorch does.
+def write_checked(
+    recognizer: Recognizer, out: Path, data: Fer13, int8: bool = False
+) -> ExportCheck:
+    """Write an ONNX file, if it predicts what PyTorch does.
 
     Args:
-        recogniser: of a weights file.
+        recognizer: of a weights file.
         out: target, float32 or int8.
         data: labelled faces. Those of Training calibrate the int8 file, PublicTest's compare.
         int8: write the int8 file.
 
     Raises:
-        UserError: if an answer is off by more than `TOLERANCE` (and then nothing is written),
+        UserError: if a probability is off by more than `TOLERANCE` (and then nothing is written),
             or the target cannot be written.
     """
     compared = np.flatnonzero(data.usage == "PublicTest")[:COMPARED_FACES]
     images, labels = data.images[compared], data.labels[compared]
     with tempfile.TemporaryDirectory() as folder:
         plain, small = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        export_onnx(recogniser, plain)
-        exported, expected = Recogniser.load(plain).read(images), recogniser.read(images)
-        difference = max(
-            float(np.abs(got - wanted).max())
-            for got, wanted in zip(exported, expected, strict=True)
-            if got is not None
-        )
+        export_onnx(recognizer, plain)
+        exported, expected = Recognizer.load(plain).predict(images), recognizer.predict(images)
+        difference = np.abs(exported.probabilities - expected.probabilities).max()
+        if exported.intensities is not None:
+            difference = max(difference, np.abs(exported.intensities - expected.intensities).max())
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the exported network differs from PyTorch by {difference:.1e} (more than "
@@ -189,10 +182,12 @@ def write_checked(recogniser: Recogniser, out: Path, data: Fer13, int8: bool = F
         if int8:
             training = data.images[data.usage == "Training"]
             step = max(len(training) // CALIBRATION_FACES, 1)
-            quantise(plain, small, training[::step][:CALIBRATION_FACES])
-            after = accuracy(Recogniser.load(small).probabilities(images), labels)
+            quantize(plain, small, training[::step][:CALIBRATION_FACES])
+            after = accuracy(Recognizer.load(small).probabilities(images), labels)
         _save(onnx.load(small if int8 else plain), out)
-    return Checked(len(images), difference, accuracy(exported.probabilities, labels), after)
+    return ExportCheck(
+        len(images), float(difference), accuracy(exported.probabilities, labels), after
+    )
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:

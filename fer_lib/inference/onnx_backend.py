@@ -1,6 +1,6 @@
 """A network run by ONNX Runtime, on the CPU: no torch, starts at once, less time a face.
 
-The files are written by `export.export_onnx` and `export.quantise`.
+The files are written by `export.export_onnx` and `export.quantize`.
 """
 
 import json
@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from scipy.special import expit, logit, softmax
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Reading
+from fer_lib.inference.backend import Prediction
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
 
@@ -70,27 +69,14 @@ class OnnxBackend:
             )
         return cls(session, card, parameters)
 
-    def read(self, faces: np.ndarray, flip: bool) -> Reading:
-        """What the network says of faces (N, 48, 48) uint8, N > 0; see `Recogniser.read`."""
-        found = self._run(faces)
-        if not flip:
-            return found
-        mirrored = self._run(faces[:, :, ::-1])
-        # A logarithm is the logit up to a constant of its row, which the softmax removes.
-        tiny = np.finfo(np.float32).tiny
-        logits = [np.log(np.maximum(one.probabilities, tiny)) for one in (found, mirrored)]
-        shares = softmax(np.mean(logits, axis=0), axis=1)
-        if found.intensities is None or mirrored.intensities is None:
-            return Reading(shares)
-        near = np.clip([found.intensities, mirrored.intensities], 1e-7, 1 - 1e-7)
-        return Reading(shares, expit(logit(near).mean(axis=0)))
-
-    def _run(self, faces: np.ndarray) -> Reading:
-        parts = [
+    def predict(self, faces: np.ndarray) -> Prediction:
+        """Classify faces (N, 48, 48) uint8, N > 0; see `Recognizer.predict`."""
+        batches = [
             self.session.run(None, {INPUT: np.ascontiguousarray(faces[start : start + BATCH])})
             for start in range(0, len(faces), BATCH)
         ]
-        return Reading(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        outputs = (np.concatenate(batch) for batch in zip(*batches, strict=True))
+        return Prediction(self.card.classes, *outputs)
 
 
 def session_options() -> onnxruntime.SessionOptions:

@@ -1,10 +1,11 @@
 """Using a trained network: one line loads it, one turns faces into probabilities.
 
-    from fer_lib.inference.recognizer import Recogniser
-    recogniser = Recogniser.load("fer13-7")
-    probabilities = recogniser.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
+    from fer_lib.inference.recognizer import Recognizer
+    recognizer = Recognizer.load("fer13-7")
+    probabilities = recognizer.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
 
-A model with an intensity head ("ferplus-7-vgg") also has `intensities(faces)`; `read` gives both.
+A model with an intensity head ("ferplus-7-vgg") also has `intensities(faces)`; `predict`
+gives both.
 
 A weights file is run by PyTorch, an ONNX file (see `fer_lib/inference/export.py`) by ONNX Runtime;
 either is imported only when it is needed, so that a command starts quickly.
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit, softmax
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Backend, Reading
-from fer_lib.labels import FER_CLASSES, LEFT_OUT, TASKS, TO_VALENCE, VALENCE_CLASSES
+from fer_lib.inference.backend import Backend, Prediction
+from fer_lib.labels import TASKS
 from fer_lib.paths import build_folder, project_root
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ SUFFIXES = (".safetensors", ".onnx")
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class Recognizer:
     """A trained network, ready to use.
 
     Attributes:
@@ -43,7 +45,7 @@ class Recogniser:
     path: Path
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str = "auto") -> "Recogniser":
+    def load(cls, name_or_path: str | Path, device: str = "auto") -> "Recognizer":
         """Load a model of this study by its task, or any of its weights files.
 
         Args:
@@ -87,17 +89,17 @@ class Recogniser:
         return self.card.classes
 
     def probabilities(self, faces: np.ndarray, flip: bool = False) -> np.ndarray:
-        """Classify faces: the first part of `read`, (N, C) float32."""
-        return self.read(faces, flip).probabilities
+        """Classify faces: the first part of `predict`, (N, C) float32."""
+        return self.predict(faces, flip).probabilities
 
     def intensities(self, faces: np.ndarray, flip: bool = False) -> np.ndarray:
-        """How strong each emotion is: the second part of `read`, (N, C) float32 in [0, 1].
+        """How strong each emotion is: the second part of `predict`, (N, C) float32 in [0, 1].
 
         Raises:
             UserError: if the model has no intensity head.
         """
         self.check_intensities()
-        found = self.read(faces, flip).intensities
+        found = self.predict(faces, flip).intensities
         assert found is not None
         return found
 
@@ -113,12 +115,13 @@ class Recogniser:
                 "ferplus-7-vgg, which has learned them."
             )
 
-    def read(self, faces: np.ndarray, flip: bool = False) -> Reading:
+    def predict(self, faces: np.ndarray, flip: bool = False) -> Prediction:
         """Classify faces and, where the model can, tell how strong each emotion is.
 
         Args:
             faces: (N, 48, 48) uint8 grey, framed as in FER2013 (`faces.crop_face`); N may be 0.
-            flip: average the logits with those of the mirror images.
+            flip: horizontal-flip test-time augmentation: average the logits with those of the
+                mirror images.
 
         Returns:
             Columns in the order of `classes`.
@@ -131,8 +134,11 @@ class Recogniser:
             raise ValueError(f"faces must be (N, 48, 48) uint8, not {faces.shape} {faces.dtype}")
         if len(faces) == 0:
             nothing = np.zeros((0, len(self.classes)), dtype=np.float32)
-            return Reading(nothing, nothing if self.card.has_intensities else None)
-        return self.backend.read(faces, flip)
+            return Prediction(self.classes, nothing, nothing if self.card.has_intensities else None)
+        prediction = self.backend.predict(faces)
+        if not flip:
+            return prediction
+        return _average(prediction, self.backend.predict(faces[:, :, ::-1]))
 
     def describe(self) -> str:
         """Which study, parameters and commit made this model, and how well it did; a few lines."""
@@ -152,6 +158,18 @@ class Recogniser:
             f"file: {_within_project(self.path)}",
         ]
         return "\n".join(lines)
+
+
+def _average(one: Prediction, other: Prediction) -> Prediction:
+    """The mean of both predictions' logits, as probabilities and intensities."""
+    # A logarithm is the logit up to a constant of its row, which the softmax removes.
+    tiny = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum([one.probabilities, other.probabilities], tiny)).mean(axis=0)
+    intensities = None
+    if one.intensities is not None and other.intensities is not None:
+        inner = np.clip([one.intensities, other.intensities], 1e-7, 1 - 1e-7)
+        intensities = expit(logit(inner).mean(axis=0))
+    return Prediction(one.classes, softmax(logits, axis=1), intensities)
 
 
 def find_weights(name_or_path: str | Path) -> Path:
@@ -187,52 +205,6 @@ def find_weights(name_or_path: str | Path) -> Path:
 def published_weights() -> Path:
     """Folder of the weights that come with the project."""
     return project_root() / "reports" / "paper" / "weights"
-
-
-def valence_shares(probabilities: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """P(negative), P(neutral), P(positive) of each row.
-
-    Seven classes are summed by paper A's remapping. Chosen: surprise, which the paper leaves out,
-    counts for none of the three and the rest is *not* scaled up to 1. Scaling up would divide by
-    1 - P(surprise), so that a clearly surprised face took its valence from the few hundredths that
-    the network spread at random over the other classes.
-
-    Args:
-        probabilities: (N, 7) or (N, 3).
-        classes: names of the columns: FER_CLASSES or VALENCE_CLASSES.
-
-    Returns:
-        (N, 3); a row sums to 1, or to 1 - P(surprise).
-
-    Raises:
-        ValueError: if the classes are others, or do not match the columns.
-    """
-    probabilities = np.asarray(probabilities)
-    if probabilities.ndim != 2 or probabilities.shape[1] != len(classes):
-        raise ValueError(f"{probabilities.shape} probabilities for {len(classes)} classes")
-    if tuple(classes) == VALENCE_CLASSES:
-        return probabilities
-    if tuple(classes) != FER_CLASSES:
-        raise ValueError(f"no valence is defined for the classes {', '.join(classes)}")
-    counted = np.flatnonzero(TO_VALENCE != LEFT_OUT)
-    shares = np.zeros((len(probabilities), len(VALENCE_CLASSES)), dtype=probabilities.dtype)
-    for column in counted:
-        shares[:, TO_VALENCE[column]] += probabilities[:, column]
-    return shares
-
-
-def valence(probabilities: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Paper A's score, P(positive) - P(negative).
-
-    Args and errors as in `valence_shares`.
-
-    Returns:
-        (N,) in [-1, 1]: -1 purely negative, 0 neutral (or undecided), +1 purely positive.
-    """
-    shares = valence_shares(probabilities, classes)
-    return (
-        shares[:, VALENCE_CLASSES.index("positive")] - shares[:, VALENCE_CLASSES.index("negative")]
-    )
 
 
 def _within_project(path: Path) -> Path:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Reading
+from fer_lib.inference.backend import Prediction
 from fer_lib.models.card import Card
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.msfernet import MSFERNet, count_parameters
-from fer_lib.models.two_head import TwoHeads, split_heads
+from fer_lib.models.two_head import TwoHeads
 from fer_lib.models.weights import load_model
+from fer_lib.precision import best_device
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TorchBackend:
 
     @classmethod
     def load(cls, path: Path, device: str) -> "TorchBackend":
-        """Read a `.safetensors` file; errors as in `inference.Recogniser.load`."""
+        """Read a `.safetensors` file; errors as in `inference.Recognizer.load`."""
         target = find_device(device)
         model, card = load_model(path)
         return cls(model.to(target), card, target)
@@ -35,15 +37,29 @@ class TorchBackend:
         """Number of trained values."""
         return count_parameters(self.model)
 
-    def read(self, faces: np.ndarray, flip: bool) -> Reading:
-        """What the network says of faces (N, 48, 48) uint8, N > 0; see `Recogniser.read`."""
+    def predict(self, faces: np.ndarray) -> Prediction:
+        """Classify faces (N, 48, 48) uint8, N > 0; see `Recognizer.predict`."""
         images = torch.from_numpy(np.ascontiguousarray(faces))
-        outputs = predict_logits(self.model, images, flip=flip)
-        if not self.card.has_intensities:
-            return Reading((outputs / self.card.temperature).softmax(dim=1).numpy())
-        logits, intensities = split_heads(outputs)
-        shares = (logits / self.card.temperature).softmax(dim=1)
-        return Reading(shares.numpy(), intensities.numpy())
+        outputs = activate(predict_logits(self.model, images), self.card)
+        return Prediction(self.card.classes, *(output.numpy() for output in outputs))
+
+
+def activate(outputs: Tensor, card: Card) -> tuple[Tensor, ...]:
+    """A network's outputs as probabilities and, from one with two heads, intensities.
+
+    Args:
+        outputs: (N, C) logits, or (N, 2 C): logits, then intensity logits.
+        card: of the network; its temperature divides the logits.
+
+    Returns:
+        (N, C) probabilities; of two heads also (N, C) intensities in (0, 1).
+    """
+    # Slices, not `split_heads`: ONNX can tell their width beforehand.
+    classes = len(card.classes)
+    probabilities = (outputs[:, :classes] / card.temperature).softmax(dim=1)
+    if not card.has_intensities:
+        return (probabilities,)
+    return probabilities, outputs[:, classes:].sigmoid()
 
 
 def find_device(name: str) -> torch.device:
@@ -53,9 +69,7 @@ def find_device(name: str) -> torch.device:
         UserError: if this machine has no such device.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(best_device())
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

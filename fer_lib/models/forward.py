@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fer_lib.progress import progress_bar
 
 
-def standardise(images: Tensor) -> Tensor:
+def standardize(images: Tensor) -> Tensor:
     """Each face to mean 0 and deviation 1, which removes exposure and contrast.
 
     Args:
@@ -25,7 +25,6 @@ def predict_logits(
     model: nn.Module,
     images: Tensor,
     *,
-    flip: bool = False,
     batch_size: int | None = None,
     title: str = "",
 ) -> Tensor:
@@ -34,7 +33,6 @@ def predict_logits(
     Args:
         model: maps (B, 1, 48, 48) standardised faces to (B, K).
         images: (N, 48, 48) uint8.
-        flip: average with the outputs for the mirror images (test-time augmentation).
         batch_size: faces at a time; decides memory and time, not the result. By default what a
             CPU's cache holds, 64, or on a GPU what fills it, 1024.
         title: of a progress bar; without one there is none.
@@ -49,11 +47,7 @@ def predict_logits(
     outputs = []
     with progress_bar(len(images), title, unit="face", disable=not title) as bar:
         for batch in images.split(batch_size):
-            faces = standardise(batch.to(device))
-            output = model(faces)
-            if flip:
-                output = (output + model(faces.flip(3))) / 2
-            outputs.append(output.float().cpu())
+            outputs.append(model(standardize(batch.to(device))).float().cpu())
             bar.update(len(batch))
     model.train(was_training)
     return torch.cat(outputs)

@@ -137,7 +137,7 @@ class Encoder(nn.Module):
         """Encode faces.
 
         Args:
-            faces: (B, 1, 48, 48) float, grey values standardised by `augment.standardise`.
+            faces: (B, 1, 48, 48) float, grey values standardised by `augment.standardize`.
 
         Returns:
             (B, feature_width) float features, averaged over the last map's places.

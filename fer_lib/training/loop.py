@@ -30,7 +30,7 @@ from torch.optim.swa_utils import update_bn
 
 from fer_lib.errors import UserError
 from fer_lib.files import alone, whole
-from fer_lib.models.forward import predict_logits, standardise
+from fer_lib.models.forward import predict_logits, standardize
 from fer_lib.models.quantization import rounded
 from fer_lib.params import Training
 from fer_lib.precision import compiles, resolve, use_cores
@@ -234,7 +234,7 @@ def fit(
             chosen = order[step * batch : (step + 1) * batch]
             chosen = chosen[fabric.global_rank :: fabric.world_size].repeat(views)
             drawn = numbers[step * views_a_step : (step + 1) * views_a_step]
-            faces = standardise(augment(images[chosen], settings.augmentation, drawn, side))
+            faces = standardize(augment(images[chosen], settings.augmentation, drawn, side))
             targets = labels[chosen]
             faces, partners, share = mixup(faces, targets, settings.mixup)
 
@@ -359,7 +359,7 @@ def _as_used(average: nn.Module, used: nn.Module, faces: Tensor) -> None:
     used.train()
     # An encoder that is kept as it is stays in evaluation mode, and keeps its statistics.
     if any(part.training for part in used.modules() if isinstance(part, nn.BatchNorm2d)):
-        update_bn([standardise(batch) for batch in faces.split(256)], used)
+        update_bn([standardize(batch) for batch in faces.split(256)], used)
     used.load_state_dict(rounded(used.state_dict()))
 
 

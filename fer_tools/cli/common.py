@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from fer_lib.errors import UserError
 
 if TYPE_CHECKING:
-    from fer_lib.inference.recognizer import Recogniser
+    from fer_lib.inference.recognizer import Recognizer
 
 SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
 
@@ -49,15 +49,15 @@ VALENCE_OPTION = Annotated[
 ]
 
 
-def load_model(model: str, device: str) -> "Recogniser":
-    from fer_lib.inference.recognizer import Recogniser
+def load_model(model: str, device: str) -> "Recognizer":
+    from fer_lib.inference.recognizer import Recognizer
 
-    recogniser = Recogniser.load(model, device)
-    card = recogniser.card
-    typer.echo(f"Model: {card.task} of the {card.study} study, {recogniser.path}", err=True)
+    recognizer = Recognizer.load(model, device)
+    card = recognizer.card
+    typer.echo(f"Model: {card.task} of the {card.study} study, {recognizer.path}", err=True)
     if card.study == Study.sample:
-        typer.echo("It was trained on drawn faces: what it says of people means little.", err=True)
-    return recogniser
+        typer.echo("It was trained on drawn faces: its predictions for people mean little.", err=True)
+    return recognizer
 
 
 def check_writable(out: Path) -> None:

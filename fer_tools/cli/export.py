@@ -40,9 +40,9 @@ def export(
     if target.suffix != ".onnx":
         raise UserError(f"{target} does not end in .onnx, by which it would be known: rename it.")
     check_writable(target)
-    recogniser = load_model(model, "cpu")
-    data, source = comparison_faces(recogniser.card.study)
-    found = write_checked(recogniser, target, data, int8)
+    recognizer = load_model(model, "cpu")
+    data, source = comparison_faces(recognizer.card.study)
+    found = write_checked(recognizer, target, data, int8)
     size = target.stat().st_size / 1e6
     typer.echo(f"Written: {target} ({size:.1f} MB)")
     typer.echo(f"Compared on {found.faces} faces ({source}).")

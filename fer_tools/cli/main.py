@@ -26,9 +26,9 @@ def main() -> None:
     """Facial emotion recognition with MSFERNet: use a trained model, or run the study.
 
     ```text
-    fer predict photo.jpg              emotions of the faces in a picture
-    fer predict photos/ --csv out.csv  ... in all pictures of a folder
-    fer video talk.mp4 --out talk      valence of the faces in a film, over time
+    fer predict photo.jpg              emotions of the faces in an image
+    fer predict photos/ --csv out.csv  ... in all images of a folder
+    fer video talk.mp4 --out talk      valence of the faces in a video, over time
     fer study sample                   the whole study on drawn faces
     ```
     """

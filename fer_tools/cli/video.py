@@ -40,7 +40,7 @@ def video(
         int, typer.Option(min=1, max=100, metavar="K", help="Find faces in every K-th frame.")
     ] = 1,
     no_annotate: Annotated[
-        bool, typer.Option("--no-annotate", help="Do not write the annotated film.")
+        bool, typer.Option("--no-annotate", help="Do not write the annotated video.")
     ] = False,
     model: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
@@ -50,32 +50,32 @@ def video(
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
 ) -> None:
-    """Draw the valence of every face in a film: from -1, negative, to 1, positive.
+    """Draw the valence of every face in a video: from -1, negative, to 1, positive.
 
     Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
     valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
-    line has a gap. Ctrl-C ends early and keeps what was seen so far. A face is not a feeling.
+    line has a gap. Ctrl-C ends early and keeps what was analyzed so far. A face is not a feeling.
     With --model ferplus-7-vgg the table also names the emotion and gives seven intensities, which
-    the film shows as bars.
+    the annotated video shows as bars.
 
     ```text
     fer video talk.mp4 --out talk
     fer video talk.mp4 --out talk --model ferplus-7-vgg
-    fer video films/ --out results --detector yunet --every 2
+    fer video videos/ --out results --detector yunet --every 2
     fer video 0 --out me
     ```
     """
-    from fer_tools.rtfer import analyze as video_command
+    from fer_tools.rtfer import analyze
 
-    todo = video_command.films(source, out)
-    recogniser = load_model(model, device)
-    settings = video_command.Settings(detector.value, smooth, every, not no_annotate, valence.value)
+    videos = analyze.find_videos(source, out)
+    recognizer = load_model(model, device)
+    settings = analyze.Settings(detector.value, smooth, every, not no_annotate, valence.value)
     unread = 0
-    for film, folder in todo:
+    for path, folder in videos:
         try:
-            summary = video_command.run(film, folder, recogniser, settings)
+            summary = analyze.run(path, folder, recognizer, settings)
         except UserError as error:
-            if len(todo) == 1:
+            if len(videos) == 1:
                 raise
             typer.echo(f"Error: {error}", err=True)
             unread += 1
@@ -83,7 +83,7 @@ def video(
         except KeyboardInterrupt:
             typer.echo("Stopped; nothing more was written.", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(video_command.in_words(summary, folder))
+        typer.echo(analyze.report(summary, folder))
         if summary["ended"] == "interrupted":
             raise typer.Exit(INTERRUPTED)
     if unread:
@@ -105,13 +105,13 @@ def serve_app(
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,
     max_minutes: Annotated[
-        float, typer.Option(min=0.01, metavar="M", help="Longest video that is taken.")
+        float, typer.Option(min=0.01, metavar="M", help="Longest video that is accepted.")
     ] = 30,
     max_mb: Annotated[
-        float, typer.Option(min=1, metavar="MB", help="Largest file that is taken.")
+        float, typer.Option(min=1, metavar="MB", help="Largest file that is accepted.")
     ] = 500,
 ) -> None:
-    """Open a page in the browser: valence of videos, of the webcam, and of pictures.
+    """Open a page in the browser: valence of videos, of the webcam, and of images.
 
     The page is served by this machine to this machine alone (127.0.0.1) and needs no internet.
     Uploads and results are deleted when the tab is closed or the server ends (Ctrl-C).

@@ -1,11 +1,10 @@
-"""What `fer video` does: a film in, a folder with line, annotated film, pages and summary out."""
+"""What `fer video` does: a video in, a folder with line, annotated video, page and summary out."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,20 +13,20 @@ from filelock import FileLock, Timeout
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
 from fer_lib.files import whole
-from fer_lib.inference.recognizer import Recogniser
-from fer_lib.plots import style as plots
+from fer_lib.inference.backend import ValenceSource
+from fer_lib.inference.recognizer import Recognizer
+from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
-from fer_tools.rtfer import html_report as valence_page
-from fer_tools.rtfer import plots as valence_plots
-from fer_tools.rtfer import session
+from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
-from fer_tools.rtfer.engine import SMALLEST, Engine, Seen, analyse
+from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
+from fer_tools.rtfer.html_report import write_page
 from fer_tools.rtfer.valence import save_line
 from fer_tools.rtfer.video_reader import SUFFIXES, Frame, video_info
-from fer_tools.rtfer.video_writer import AnnotatedFilm
+from fer_tools.rtfer.video_writer import AnnotatedVideo
 
 FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
-LEAST_SECONDS = 1.0  # a face seen for less is told in the csv only: mostly a false find
+LEAST_SECONDS = 1.0  # a face seen for less is in the csv only: mostly a false find
 LOCK = ".fer-video.lock"
 
 
@@ -37,20 +36,20 @@ class Settings:
 
     Attributes:
         detector: "haar" or "yunet".
-        smoothing_seconds, every: see `rtfer.Engine`.
-        annotate: whether to write the annotated film.
-        valence_from: see `rtfer.Engine`.
+        smoothing_seconds, every: see `engine.Engine`.
+        annotate: whether to write the annotated video.
+        valence_from: see `engine.Engine`.
     """
 
     detector: str = "haar"
     smoothing_seconds: float = 0.4
     every: int = 1
     annotate: bool = True
-    valence_from: Literal["classes", "intensities"] = "classes"
+    valence_from: ValenceSource = "classes"
 
 
-def films(source: str, out: Path) -> list[tuple[Path | int, Path]]:
-    """What to look at, and the folder of each one's results.
+def find_videos(source: str, out: Path) -> list[tuple[Path | int, Path]]:
+    """The videos to analyze, and the folder of each one's results.
 
     Args:
         source: a video file, a folder (its videos and those of its subfolders, each with a folder
@@ -87,15 +86,15 @@ def films(source: str, out: Path) -> list[tuple[Path | int, Path]]:
 def run(
     source: Path | int,
     out: Path,
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     settings: Settings,
     *,
     frames: Callable[[int], Iterator[Frame]] = camera_frames,
 ) -> dict:
-    """Analyse one film and write `FILES` into `out`.
+    """Analyze one video and write `FILES` into `out`.
 
-    A film that is cut short, or broken off with Ctrl-C, gives the files for what could be read, and
-    `ended` in the summary says so.
+    A video that is cut short, or broken off with Ctrl-C, gives the files for what could be read,
+    and `ended` in the summary says so.
 
     Args:
         source: a video file, or a camera's number.
@@ -106,12 +105,12 @@ def run(
         What stands in summary.json.
 
     Raises:
-        UserError: if the film cannot be read, or `out` cannot be written or is in use by another
-            run.
+        UserError: if the video cannot be read, or `out` cannot be written or is in use by
+            another run.
     """
     detector = find_detector(settings.detector, smallest=SMALLEST)
     engine = Engine(
-        recogniser,
+        recognizer,
         detector,
         every=settings.every,
         smoothing_seconds=settings.smoothing_seconds,
@@ -120,53 +119,53 @@ def run(
     name = f"camera {source}" if isinstance(source, int) else source.name
     info = None if isinstance(source, int) else video_info(source)
     rate = (info and info.frames_per_second) or 25.0
-    with _own(out), ExitStack() as stack:
+    with _locked(out), ExitStack() as stack:
         bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
         seconds = info.frames / rate if info else 0.0
-        film = stack.enter_context(AnnotatedFilm(out / "annotated.mp4", seconds, rate))
+        annotated = stack.enter_context(AnnotatedVideo(out / "annotated.mp4", seconds, rate))
 
-        def on_frame(frame: Frame, seen: list[Seen]) -> None:
+        def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
             if settings.annotate:
-                film.add(frame, seen)
+                annotated.add(frame, faces)
             bar.update()
 
-        given = frames(source) if isinstance(source, int) else source
-        table = analyse(given, engine, on_frame=on_frame)
-        film.close()
+        frames_or_path = frames(source) if isinstance(source, int) else source
+        table = analyze(frames_or_path, engine, on_frame=on_frame)
+        annotated.close()
         bar.close()
-        used = bar.format_dict["elapsed"]
-        summary = _summary(name, table, engine, settings, used)
+        elapsed = bar.format_dict["elapsed"]
+        summary = _summary(name, table, engine, settings, elapsed)
         _write(out, table, summary, name)
-        if not settings.annotate:  # an older film would be another one's
+        if not settings.annotate:  # an older one would be another video's
             (out / "annotated.mp4").unlink(missing_ok=True)
     return summary
 
 
-def facts(table: pd.DataFrame) -> dict[int, dict]:
-    """What `session.describe` tells of each face seen for a second, or else of the longest seen."""
+def describe_faces(table: pd.DataFrame) -> dict[int, dict]:
+    """`session.describe` of each face seen for a second, or else of the longest seen."""
     lines = session.lines(table)
-    told = {face: session.describe(line) for face, line in lines.items()}
-    seen = {face: known["seconds_seen"] for face, known in told.items()}
+    facts_by_face = {face: session.describe(line) for face, line in lines.items()}
+    seen = {face: facts["seconds_seen"] for face, facts in facts_by_face.items()}
     longest = max(seen.values(), default=0)
     return {
-        face: known
-        for face, known in told.items()
+        face: facts
+        for face, facts in facts_by_face.items()
         if seen[face] >= LEAST_SECONDS or seen[face] == longest
     }
 
 
-def without_brief_finds(table: pd.DataFrame, told: dict[int, dict]) -> pd.DataFrame:
-    """The rows to draw: those of the faces that `facts` tells of, and those without a face."""
-    return table[table.face_id.isna() | table.face_id.isin(list(told))]
+def without_brief_faces(table: pd.DataFrame, facts_by_face: dict[int, dict]) -> pd.DataFrame:
+    """The rows to draw: those of the faces in `describe_faces`, and those without a face."""
+    return table[table.face_id.isna() | table.face_id.isin(list(facts_by_face))]
 
 
 def _summary(
-    name: str, table: pd.DataFrame, engine: Engine, settings: Settings, used: float
+    name: str, table: pd.DataFrame, engine: Engine, settings: Settings, elapsed: float
 ) -> dict:
-    told = facts(table)
+    facts_by_face = describe_faces(table)
     frames = table.drop_duplicates("frame")
     seconds = float(frames.time_s.iloc[-1] - frames.time_s.iloc[0])
-    card = engine.recogniser.card
+    card = engine.recognizer.card
     return {
         "input": name,
         "ended": table.attrs["ended"],
@@ -174,18 +173,20 @@ def _summary(
         "seconds": round(seconds, 3),
         "frames_per_second": round((len(frames) - 1) / seconds, 3) if seconds > 0 else None,
         "frames_without_face": int((~table.face_found).sum()),
-        "faces": {str(face): known for face, known in told.items()},
-        "brief_finds": int(table.face_id.nunique()) - len(told),
-        "in_words": {str(face): session.in_words(known) for face, known in told.items()},
+        "faces": {str(face): facts for face, facts in facts_by_face.items()},
+        "brief_finds": int(table.face_id.nunique()) - len(facts_by_face),
+        "in_words": {
+            str(face): session.summarize(facts) for face, facts in facts_by_face.items()
+        },
         "caveat": session.CAVEAT,
         "model": {"task": card.task, "study": card.study, "classes": list(card.classes),
-                  "commit": card.commit, "file": str(engine.recogniser.path)},
+                  "commit": card.commit, "file": str(engine.recognizer.path)},
         "parameters": asdict(settings) | {"margin": engine.margin, "smallest_face": SMALLEST},
-        "analysed_frames_per_second": round(len(frames) / max(used, 1e-9), 1),
+        "analysed_frames_per_second": round(len(frames) / max(elapsed, 1e-9), 1),
     }  # fmt: skip
 
 
-def in_words(summary: dict, out: Path) -> str:
+def report(summary: dict, out: Path) -> str:
     """A few lines for the terminal."""
     lines = [f"{summary['input']}: {summary['frames']} frames, results in {out}"]
     if summary["ended"] == "interrupted":
@@ -194,8 +195,8 @@ def in_words(summary: dict, out: Path) -> str:
         lines.append(f"{summary['ended']}; the results hold those.")
     if not summary["faces"]:
         lines.append("No face was seen in it.")
-    for face, words in summary["in_words"].items():
-        lines.append(f"Face {face}: {words}")
+    for face, text in summary["in_words"].items():
+        lines.append(f"Face {face}: {text}")
     return "\n".join(lines)
 
 
@@ -203,8 +204,8 @@ def in_words(summary: dict, out: Path) -> str:
 
 
 @contextmanager
-def _own(out: Path) -> Iterator[None]:
-    """Have the folder alone while a run goes on; the lock goes with the process that holds it."""
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder's lock while a run goes on; the lock goes with the process that holds it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK, timeout=0)
@@ -224,14 +225,14 @@ def _own(out: Path) -> Iterator[None]:
 
 
 def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
-    """All files but the film, each whole or not at all."""
-    told = {int(face): known for face, known in summary["faces"].items()}
-    shown = without_brief_finds(table, told)
+    """All files but the annotated video, each whole or not at all."""
+    facts_by_face = {int(face): facts for face, facts in summary["faces"].items()}
+    shown = without_brief_faces(table, facts_by_face)
     try:
         save_line(table, out / "valence.csv")
         with whole(out / "valence.png") as part:
-            _picture(part, shown)
-        valence_page.write_page(shown, told, out / "valence.html", name)
+            _save_plot(shown, part)
+        write_page(shown, facts_by_face, out / "valence.html", name)
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         with whole(out / "summary.json") as part:
             part.write_text(text, encoding="utf-8", newline="\n")
@@ -239,9 +240,9 @@ def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
         raise _unwritable(out, error) from None
 
 
-def _picture(path: Path, table: pd.DataFrame) -> None:
-    plots.use_style()
-    figure = valence_plots.line_plot(table)
+def _save_plot(table: pd.DataFrame, path: Path) -> None:
+    use_style()
+    figure = plots.line_plot(table)
     figure.savefig(path, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
 

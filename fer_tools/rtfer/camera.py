@@ -9,7 +9,7 @@ import cv2
 from fer_lib.errors import UserError
 from fer_tools.rtfer.video_reader import Frame
 
-MISSES = 25  # pictures in a row that may fail (a second or two) before the camera counts as gone
+MISSES = 25  # frames in a row that may fail (a second or two) before the camera counts as gone
 
 
 def camera_frames(
@@ -26,7 +26,7 @@ def camera_frames(
         clock: seconds.
 
     Raises:
-        UserError: if there is no such camera, or it gives no picture. Raised when the first frame
+        UserError: if there is no such camera, or it gives no frame. Raised when the first frame
             is asked for.
     """
     capture = open_camera(number)
@@ -50,4 +50,4 @@ def camera_frames(
     finally:
         capture.release()
     if index == 0:
-        raise UserError(f"camera {number} gives no picture: connect it again, or try another one.")
+        raise UserError(f"camera {number} gives no frame: connect it again, or try another one.")

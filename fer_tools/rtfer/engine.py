@@ -1,36 +1,35 @@
-"""From pictures to valence: the one engine behind notebook, command, app and library.
+"""From images to valence: the one engine behind notebook, command, app and library.
 
-    from fer_lib.inference.recognizer import Recogniser
-    from fer_tools.rtfer.engine import Engine, analyse
-    table = analyse("talk.mp4", Engine(Recogniser.load("fer13-3")))
+    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.rtfer.engine import Engine, analyze
+    table = analyze("talk.mp4", Engine(Recognizer.load("fer13-3")))
 
-Every face of a frame is found, numbered by a tracker, cut and classified; its score is
-P(positive) - P(negative). Where no face is seen there is no score, never a made-up value. A model
-with an intensity head also tells how strong each of the seven emotions is.
+Every face of a frame is detected, tracked, cropped and classified; its score is
+P(positive) - P(negative). Where no face is detected there is no score, never a made-up value. A
+model with an intensity head also gives the intensity of each of the seven emotions.
 
-`Engine.look` takes one frame at a time, as they come. `analyse` takes a recording: reading and
-finding faces run in threads of their own, faces are classified many at once, and the line is
-smoothed both ways. Memory does not grow with the film, but for 60 bytes a face and frame (92 with
-intensities).
+`Engine.process_frame` takes one frame at a time, as they come, `Engine.process_images` images that
+have nothing to do with each other. `analyze` takes a recording: decoding and detection run in
+threads of their own, faces are classified many at once, and the line is smoothed both ways. Memory
+does not grow with the video, but for about 200 bytes a face and frame.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, Full, Queue
-from threading import Event, Thread
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.intensity import valence_of_intensities
 from fer_lib.faces.detection import Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference.backend import Reading
-from fer_lib.inference.recognizer import Recogniser, valence_shares
-from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES, VALENCE_SIGN
+from fer_lib.inference.backend import ValenceSource
+from fer_lib.inference.recognizer import Recognizer
+from fer_lib.inference.valence import valence_probabilities
+from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_tools.rtfer.prefetch import prefetch
 from fer_tools.rtfer.smoothing import LiveSmoother, smooth
 from fer_tools.rtfer.tracking import Tracker, between
 from fer_tools.rtfer.video_reader import Frame, read_frames, video_info
@@ -42,64 +41,73 @@ COLUMNS = [
 INTENSITY_COLUMNS = ["emotion", *(f"intensity_{name}" for name in FER_CLASSES)]
 SMALLEST = 0.2  # of the frame's shorter side: who is filmed fills it; smaller finds are often false
 BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
-HELD_BYTES = 200e6  # of frames between reading and `on_frame`; decides how many an 8K film may have
-ROW = [
-    ("frame", "i8"), ("time_s", "f8"), ("face_id", "i4"), ("box", "i4", 4), ("shares", "f4", 3),
-    ("valence", "f8"),
-]  # fmt: skip
-INTENSITY_ROW = [("emotion", "i4"), ("intensities", "f4", len(FER_CLASSES))]
-NOBODY = (0, (0,) * 4, (np.nan,) * 3, np.nan)
-NO_INTENSITY = (0, (np.nan,) * len(FER_CLASSES))
+HELD_BYTES = 200e6  # of frames between decoding and `on_frame`; limits how many an 8K video holds
+AHEAD = 2  # frames that each thread of `analyze` is ahead of the next
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One face in one frame.
+class FaceObservation:
+    """One face in one frame or image.
 
     Attributes:
-        face_id: from 1, kept by the tracker.
+        face_id: from 1, kept by the tracker; in an image 1 is the largest face.
         box: pixels of the upright frame; may reach beyond its edge.
-        shares: (3,) P(negative), P(neutral), P(positive), see `inference.valence_shares`.
+        classes: names of the C classes of the model.
+        probabilities: (C,) in [0, 1].
         valence: of this frame, in [-1, 1]; see `Engine` for what it is computed from.
         smooth: the same, smoothed over the frames so far, in [-1, 1].
-        fresh: whether the face was found in this very frame, or its box is carried over.
-        emotion: the likeliest of the model's classes.
+        detected: whether the face was detected in this very frame, or its box is carried over.
         intensities: (7,) in [0, 1], in the order of `labels.FER_CLASSES`; None from a model without
             an intensity head.
     """
 
     face_id: int
     box: Box
-    shares: np.ndarray
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
     valence: float
     smooth: float
-    fresh: bool
-    emotion: str = ""
+    detected: bool = True
     intensities: np.ndarray | None = None
 
+    @property
+    def emotion(self) -> str:
+        """The most probable of the model's classes."""
+        return self.classes[int(self.probabilities.argmax())]
 
-class _Spotted(NamedTuple):
-    """A frame with the boxes of its faces under their numbers, not yet classified."""
+    @property
+    def valence_probabilities(self) -> np.ndarray:
+        """(3,) P(negative), P(neutral), P(positive)."""
+        return valence_probabilities(self.probabilities[None], self.classes)[0]
+
+    @property
+    def state(self) -> int:
+        """The most probable of `labels.VALENCE_CLASSES`, by its place."""
+        return int(self.valence_probabilities.argmax())
+
+
+class _DetectedFrame(NamedTuple):
+    """A frame with the boxes of its faces by face_id, not yet classified."""
 
     frame: Frame
     boxes: Mapping[int, Box]
-    fresh: bool
+    detected: bool
 
 
 class Engine:
-    """Finds, follows and scores the faces of one film.
+    """Detects, tracks and scores the faces of one video.
 
     Args:
-        recogniser: a model of three or seven classes, `inference.Recogniser` or what acts like it.
-        detector: finds faces; by default Haar, for faces above `SMALLEST`.
-        margin: of the crop, see `faces.crop_face`; by default the detector's own.
-        every: faces are looked for in every so many frames. Between two of them `look` carries
-            boxes over, and `analyse` moves them evenly from one to the other. Measured on a film of
-            24 frames a second: with 2 or 3 the valence of a frame moves by 0.01 on average (Haar
-            and YuNet; correlation 0.999), a third of what it moves from frame to frame anyway.
+        recognizer: a model of three or seven classes, `Recognizer` or what acts like it.
+        detector: by default Haar, for faces above `SMALLEST`.
+        margin: of the crop, see `detection.crop_face`; by default the detector's own.
+        every: faces are detected in every so many frames. Between two of them `process_frame`
+            carries boxes over, and `analyze` moves them evenly from one to the other. Measured on a
+            video of 24 frames a second: with 2 or 3 the valence of a frame moves by 0.01 on average
+            (Haar and YuNet; correlation 0.999), a third of what it moves from frame to frame
+            anyway.
         smoothing_seconds: time constant, see `smoothing`; 0 leaves the line as it is.
-        valence_from: "classes" for paper A's P(positive) - P(negative), "intensities" for
-            `intensity.valence_of_intensities`.
+        valence_from: see `Prediction.valence`.
 
     Raises:
         UserError: if intensities are asked of a model that has none.
@@ -107,19 +115,19 @@ class Engine:
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recognizer: Recognizer,
         detector: Detector | None = None,
         *,
         margin: float | None = None,
         every: int = 1,
         smoothing_seconds: float = 0.4,
-        valence_from: Literal["classes", "intensities"] = "classes",
+        valence_from: ValenceSource = "classes",
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, not {every}")
         if valence_from == "intensities":
-            recogniser.check_intensities()
-        self.recogniser = recogniser
+            recognizer.check_intensities()
+        self.recognizer = recognizer
         self.detector = detector or HaarDetector(smallest=SMALLEST)
         self.margin = self.detector.margin if margin is None else margin
         self.every = every
@@ -128,13 +136,13 @@ class Engine:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all faces: the next frame begins a new film."""
+        """Forget all faces: the next frame begins a new video."""
         self._track = Tracker()
         self._smoothers: dict[int, LiveSmoother] = {}
-        self._held: dict[int, Box] = {}
+        self._boxes: dict[int, Box] = {}
         self._count = 0
 
-    def look(self, rgb: np.ndarray, time_s: float) -> list[Seen]:
+    def process_frame(self, rgb: np.ndarray, time_s: float) -> list[FaceObservation]:
         """Score the faces of the next frame.
 
         Args:
@@ -142,77 +150,95 @@ class Engine:
             time_s: seconds, growing from call to call.
 
         Returns:
-            The largest face first; an empty list where none is seen.
+            The largest face first; an empty list where none is detected.
         """
-        fresh = self._count % self.every == 0
-        if fresh:
-            self._held = self.spot(rgb, time_s)
-        spotted = _Spotted(Frame(self._count, time_s, rgb), self._held, fresh)
+        detected = self._count % self.every == 0
+        if detected:
+            self._boxes = self.detect(rgb, time_s)
+        frame = _DetectedFrame(Frame(self._count, time_s, rgb), self._boxes, detected)
         self._count += 1
-        return self.score([spotted])[0]
+        return self.score([frame])[0]
 
-    def spot(self, rgb: np.ndarray, time_s: float) -> dict[int, Box]:
-        """Find the faces of a frame and number them; the largest first."""
+    def detect(self, rgb: np.ndarray, time_s: float) -> dict[int, Box]:
+        """Detect the faces of a frame and track them: boxes by face_id, the largest first."""
         return self._track(self.detector(rgb), time_s)
 
-    def score(self, batch: list[_Spotted]) -> list[list[Seen]]:
-        """Classify the faces of some frames in a row, at once."""
-        crops = [crop for spotted in batch for crop in self._crops(spotted)]
-        scores: Iterator[_Score] = iter(())
-        if crops:
-            scores = self._scores(self.recogniser.read(np.stack(crops)))
-        return [self._smoothed(s, {n: next(scores) for n in s.boxes}) for s in batch]
+    def score(self, frames: list[_DetectedFrame]) -> list[list[FaceObservation]]:
+        """Classify the faces of some frames in a row, at once, and smooth their valence."""
+        crops = [self._crop(detected.frame.rgb, detected.boxes) for detected in frames]
+        observed = self._classify([detected.boxes for detected in frames], crops)
+        return [self._smooth(*pair) for pair in zip(frames, observed, strict=True)]
 
-    def _scores(self, reading: Reading) -> "Iterator[_Score]":
-        classes, intensities = self.recogniser.classes, reading.intensities
-        shares = valence_shares(reading.probabilities, classes)
-        values = shares @ VALENCE_SIGN
-        if intensities is not None and self.valence_from == "intensities":
-            values = valence_of_intensities(intensities)
-        for number, best in enumerate(reading.probabilities.argmax(axis=1)):
-            own = None if intensities is None else intensities[number]
-            yield _Score(shares[number], float(values[number]), classes[best], own)
+    def process_images(self, images: Iterable[np.ndarray]) -> Iterator[list[FaceObservation]]:
+        """Score the faces of images one by one, without tracking or smoothing.
 
-    def _crops(self, spotted: _Spotted) -> list[np.ndarray]:
-        if not spotted.boxes:
-            return []
-        grey = to_grey(spotted.frame.rgb)
-        return [crop_face(grey, box, self.margin) for box in spotted.boxes.values()]
+        Args:
+            images: each (H, W) uint8 grey or (H, W, 3) uint8 RGB.
 
-    def _smoothed(self, spotted: _Spotted, scores: "dict[int, _Score]") -> list[Seen]:
+        Yields:
+            For each image its faces, the largest first.
+        """
+        boxes: list[dict[int, Box]] = []
+        crops: list[list[np.ndarray]] = []
+        for image in images:
+            boxes.append(dict(enumerate(self.detector(image), start=1)))
+            crops.append(self._crop(image, boxes[-1]))
+            if sum(map(len, crops)) >= BATCH:
+                yield from self._classify(boxes, crops)
+                boxes, crops = [], []
+        yield from self._classify(boxes, crops)
+
+    def _crop(self, image: np.ndarray, boxes: Mapping[int, Box]) -> list[np.ndarray]:
+        grey = to_grey(image) if boxes else image
+        return [crop_face(grey, box, self.margin) for box in boxes.values()]
+
+    def _classify(
+        self, boxes: Sequence[Mapping[int, Box]], crops: list[list[np.ndarray]]
+    ) -> list[list[FaceObservation]]:
+        """The faces of each image, from their boxes and crops (48, 48) uint8."""
+        faces = [crop for of_image in crops for crop in of_image]
+        if not faces:
+            return [[] for _ in boxes]
+        prediction = self.recognizer.predict(np.stack(faces))
+        valence = prediction.valence(self.valence_from).tolist()
+        place = iter(range(len(faces)))
+        return [
+            [
+                FaceObservation(
+                    face_id, box, prediction.classes, prediction.probabilities[i], valence[i],
+                    valence[i], True,
+                    None if prediction.intensities is None else prediction.intensities[i],
+                )
+                for (face_id, box), i in zip(of_image.items(), place, strict=False)
+            ]
+            for of_image in boxes
+        ]  # fmt: skip
+
+    def _smooth(
+        self, detected: _DetectedFrame, faces: list[FaceObservation]
+    ) -> list[FaceObservation]:
         # A smoother lives as long as its face is seen without a break: gaps are not bridged.
         self._smoothers = {
-            number: self._smoothers.get(number) or LiveSmoother(self.smoothing_seconds)
-            for number in spotted.boxes
+            face.face_id: self._smoothers.get(face.face_id) or LiveSmoother(self.smoothing_seconds)
+            for face in faces
         }
-        seen = []
-        for number, box in spotted.boxes.items():
-            one = scores[number]
-            level, _ = self._smoothers[number](spotted.frame.time_s, one.valence)
-            told = (one.shares, one.valence, level, spotted.fresh, one.emotion, one.intensities)
-            seen.append(Seen(number, box, *told))
-        return seen
+        time_s, smoothed = detected.frame.time_s, []
+        for face in faces:
+            level, _ = self._smoothers[face.face_id](time_s, face.valence)
+            smoothed.append(replace(face, smooth=level, detected=detected.detected))
+        return smoothed
 
 
-class _Score(NamedTuple):
-    """What the network says of one face; see `Seen`."""
-
-    shares: np.ndarray
-    valence: float
-    emotion: str
-    intensities: np.ndarray | None
-
-
-def analyse(
+def analyze(
     path_or_frames: Path | str | Iterable[Frame],
     engine: Engine,
     *,
-    on_frame: Callable[[Frame, list[Seen]], object] | None = None,
+    on_frame: Callable[[Frame, list[FaceObservation]], object] | None = None,
 ) -> pd.DataFrame:
-    """Score every face of a film.
+    """Score every face of a video.
 
     Args:
-        path_or_frames: a video file, or frames as `video.read_frames` yields them.
+        path_or_frames: a video file, or frames as `video_reader.read_frames` yields them.
         engine: is reset first.
         on_frame: called with each frame and its faces, in order, in the caller's thread. `smooth`
             knows only the frames so far there; in the table it knows all.
@@ -222,48 +248,50 @@ def analyse(
         from 0); time_s (float, seconds); face_id (Int64, from 1); face_found (bool); x, y, w, h
         (Int64, pixels of the upright frame); p_positive, p_neutral, p_negative (in [0, 1]);
         valence, valence_smooth (in [-1, 1]) and its standard deviation valence_sd. With a model
-        that gives intensities also `INTENSITY_COLUMNS`: emotion (the likeliest class, a name) and
-        intensity_<class> (in [0, 1]). Without a face all but frame, time_s and face_found is
-        missing (NA or NaN). `attrs["ended"]` tells how it ended: "whole", "interrupted" (Ctrl-C),
+        that gives intensities also `INTENSITY_COLUMNS`: emotion (the most probable class, a name)
+        and intensity_<class> (in [0, 1]). Without a face all but frame, time_s and face_found is
+        missing (NA or NaN). `attrs["ended"]` says how it ended: "whole", "interrupted" (Ctrl-C),
         or in a sentence how much of the file is missing; what was read before is there.
 
     Raises:
-        UserError: if the video cannot be read (see `video.read_frames`), or holds no frame.
+        UserError: if the video cannot be read (see `video_reader.read_frames`), or has no frame.
         Exception: what `on_frame` raises.
     """
     engine.reset()
-    rows = _Rows(engine.recogniser.card.has_intensities)
-    batch, ended = list[_Spotted](), "whole"
     path, frames = None, path_or_frames
     if isinstance(frames, Path | str):
         path, frames = Path(frames), read_frames(frames)
+    parts, batch, ended = list[dict[str, np.ndarray]](), list[_DetectedFrame](), "whole"
 
     def flush() -> None:
         while batch:
-            now, rest = batch[:BATCH], batch[BATCH:]
-            batch[:] = rest
-            for spotted, seen in zip(now, engine.score(now), strict=True):
-                rows.add(spotted.frame, seen)
+            now, batch[:] = batch[:BATCH], batch[BATCH:]
+            scored = engine.score(now)
+            parts.append(_columns(now, scored, engine.recognizer.card.has_intensities))
+            for detected, faces in zip(now, scored, strict=True):
                 if on_frame is not None:
-                    on_frame(spotted.frame, seen)
+                    on_frame(detected.frame, faces)
 
-    with closing(_Pipeline(frames, engine)) as pipeline:
+    with closing(prefetch(_detect(frames, engine), AHEAD)) as pipeline:
         try:
-            for spotted in pipeline:
-                batch.append(spotted)
-                if len(batch) >= min(BATCH, pipeline.room):
+            for detected in pipeline:
+                batch.append(detected)
+                # Beside these: those ahead, one at work in each thread, and those being moved.
+                held = 2 * AHEAD + 2 + engine.every
+                if len(batch) >= min(BATCH, HELD_BYTES // detected.frame.rgb.nbytes - held):
                     flush()
         except KeyboardInterrupt:
             ended = "interrupted"
-            pipeline.close()
     flush()
-    if not rows.count:
+    if not parts:
         if ended == "whole":
-            raise UserError("there was no frame to look at: name a video or a camera that works.")
+            raise UserError("there was no frame to analyze: name a video or a camera that works.")
         raise KeyboardInterrupt
+    table = pd.DataFrame({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+    table = table.astype(dict.fromkeys(("face_id", *"xywh"), "Int64"))
+    table = _with_smoothed_lines(table, engine.smoothing_seconds)
     if path is not None and ended == "whole":
-        ended = _missing(path, rows.frames)
-    table = rows.table(engine.smoothing_seconds)
+        ended = _missing(path, table.frame.nunique())
     table.attrs["ended"] = ended
     return table
 
@@ -275,180 +303,68 @@ def largest_face(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.drop_duplicates("frame").index].reset_index(drop=True)
 
 
-# ------------------------------------------------------------------------------------- pipeline
-
-
-class _Pipeline:
-    """Frames in, `_Spotted` out, in order; reading and finding faces each have their own thread.
-
-    FFmpeg and OpenCV let other threads of Python run while they work. Few frames are under way at
-    any time: `room` for those that the caller gathers, so many that all take `HELD_BYTES`.
-    """
-
-    def __init__(self, frames: Iterable[Frame], engine: Engine) -> None:
-        self._engine, self._stop = engine, Event()
-        self.room = 1
-        self._read: Queue = Queue(maxsize=2)
-        self._found: Queue = Queue(maxsize=2)
-        jobs = ((lambda: self._measured(frames), self._read), (self._spotted, self._found))
-        self._threads = [Thread(target=self._run, args=job, daemon=True) for job in jobs]
-        for thread in self._threads:
-            thread.start()
-
-    def __iter__(self) -> Iterator[_Spotted]:
-        return self._from(self._found)
-
-    def close(self) -> None:
-        """Stop both threads; what they hold is dropped."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, make: Callable[[], Iterator], queue: Queue) -> None:
-        """Put all that `make` yields, then how it ended: None, or an error."""
-        end: BaseException | None = None
-        try:
-            with closing(make()) as items:  # type: ignore[type-var]
-                for item in items:
-                    if not self._put(queue, item):
-                        return
-        except BaseException as error:  # told in the caller's thread
-            end = error
-        self._put(queue, _End(end))
-
-    def _put(self, queue: Queue, item: object) -> bool:
-        while not self._stop.is_set():
-            try:
-                queue.put(item, timeout=0.1)
-            except Full:
-                continue
-            return True
-        return False
-
-    def _from(self, queue: Queue) -> Iterator:
-        while not self._stop.is_set():
-            try:
-                item = queue.get(timeout=0.1)
-            except Empty:
-                continue
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-
-    def _measured(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        frames = iter(frames)
-        try:
-            for frame in frames:
-                # Beside the caller's: 2 + 2 in the queues, one at work in each thread.
-                self.room = max(1, int(HELD_BYTES / frame.rgb.nbytes) - 6 - self._engine.every)
-                yield frame
-        finally:
-            if hasattr(frames, "close"):
-                frames.close()
-
-    def _spotted(self) -> Iterator[_Spotted]:
-        """Look for faces in every k-th frame and in the last; between two, faces seen in both."""
-        engine, waiting = self._engine, list[Frame]()
-        before: dict[int, Box] = {}
-        for frame in self._from(self._read):
+def _detect(frames: Iterable[Frame], engine: Engine) -> Iterator[_DetectedFrame]:
+    """Detect faces in every k-th frame and in the last; between two, those detected in both."""
+    waiting, before = list[Frame](), dict[int, Box]()
+    with closing(prefetch(frames, AHEAD)) as decoded:
+        for frame in decoded:
             waiting.append(frame)
             if frame.index % engine.every == 0:
-                before = yield from self._placed(waiting, before)
-                waiting = []
-        if waiting:
-            yield from self._placed(waiting, before)
-
-    def _placed(self, frames: list[Frame], before: dict[int, Box]):  # type: ignore[no-untyped-def]
-        """Look for faces in the last of some frames; move boxes evenly in those before it."""
-        *passed, last = frames
-        after = self._engine.spot(last.rgb, last.time_s)
-        for number, frame in enumerate(passed, start=1):
-            yield _Spotted(frame, between(before, after, number / len(frames)), False)
-        yield _Spotted(last, after, True)
-        return after
+                after = engine.detect(frame.rgb, frame.time_s)
+                yield from _move(waiting, before, after)
+                waiting, before = [], after
+    if waiting:
+        yield from _move(waiting, before, engine.detect(waiting[-1].rgb, waiting[-1].time_s))
 
 
-class _End(NamedTuple):
-    error: BaseException | None
+def _move(
+    frames: list[Frame], before: dict[int, Box], after: dict[int, Box]
+) -> Iterator[_DetectedFrame]:
+    """Boxes of the last of some frames, and moved evenly towards it in those before."""
+    *passed, last = frames
+    for number, frame in enumerate(passed, start=1):
+        yield _DetectedFrame(frame, between(before, after, number / len(frames)), False)
+    yield _DetectedFrame(last, after, True)
 
 
-class _Rows:
-    """The growing table, in few bytes a row."""
-
-    def __init__(self, has_intensities: bool) -> None:
-        self._has_intensities = has_intensities
-        self._row = np.dtype(ROW + (INTENSITY_ROW if has_intensities else []))
-        self._nobody = NOBODY + (NO_INTENSITY if has_intensities else ())
-        self._parts: list[np.ndarray] = []
-        self._new: list[tuple] = []
-        self.count = self.frames = 0
-
-    def add(self, frame: Frame, seen: list[Seen]) -> None:
-        for face in [self._face(one) for one in seen] or [self._nobody]:
-            self._new.append((frame.index, frame.time_s, *face))
-        self.count += max(1, len(seen))
-        self.frames += 1
-        if len(self._new) >= 1000:
-            self._pack()
-
-    def _face(self, one: Seen) -> tuple:
-        told = (one.face_id, tuple(one.box), tuple(one.shares), one.valence)
-        if one.intensities is None:
-            return told
-        return (*told, FER_CLASSES.index(one.emotion), tuple(one.intensities))
-
-    def _pack(self) -> None:
-        self._parts.append(np.array(self._new, dtype=self._row))
-        self._new = []
-
-    def table(self, smoothing_seconds: float) -> pd.DataFrame:
-        """All rows with `COLUMNS`, smoothed both ways."""
-        self._pack()
-        rows = np.concatenate(self._parts)
-        found = rows["face_id"] > 0
-        table = pd.DataFrame({"frame": rows["frame"], "time_s": rows["time_s"]})
-        table["face_id"] = pd.array(rows["face_id"], dtype="Int64")
-        table["face_found"] = found
-        for place, side in enumerate("xywh"):
-            table[side] = pd.array(rows["box"][:, place], dtype="Int64")
-        table.loc[~found, ["face_id", *"xywh"]] = pd.NA
-        for place, name in reversed(list(enumerate(VALENCE_CLASSES))):
-            table[f"p_{name}"] = rows["shares"][:, place].astype(np.float64)
-        table["valence"] = rows["valence"]
-        level, sd = _smoothed(rows, table.valence.to_numpy(), smoothing_seconds)
-        table = table.assign(valence_smooth=level, valence_sd=sd)[COLUMNS]
-        if self._has_intensities:
-            table["emotion"] = pd.Series(np.array(FER_CLASSES)[rows["emotion"]]).where(found)
-            for place, name in enumerate(INTENSITY_COLUMNS[1:]):
-                table[name] = rows["intensities"][:, place].astype(np.float64)
-        return table
+def _columns(
+    frames: list[_DetectedFrame], scored: list[list[FaceObservation]], has_intensities: bool
+) -> dict[str, np.ndarray]:
+    """The table's columns for some frames, without the smoothed line; NaN where no face is."""
+    empty = dict.fromkeys(COLUMNS + INTENSITY_COLUMNS * has_intensities, np.nan)
+    rows: list[dict] = []
+    for (frame, *_), faces in zip(frames, scored, strict=True):
+        row = empty | {"frame": frame.index, "time_s": frame.time_s, "face_found": bool(faces)}
+        rows += [row | _facts(face) for face in faces] or [row]
+    kinds = {"frame": np.int64, "face_found": bool, "emotion": object}
+    return {name: np.array([row[name] for row in rows], kinds.get(name, float)) for name in empty}
 
 
-def _smoothed(
-    rows: np.ndarray, values: np.ndarray, seconds: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Level and standard deviation of each row, every face for itself, with its gaps."""
-    level, sd = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    frames, first = np.unique(rows["frame"], return_index=True)
-    times, place = rows["time_s"][first], np.searchsorted(frames, rows["frame"])
-    order = np.argsort(rows["face_id"], kind="stable")
-    numbers, starts = np.unique(rows["face_id"][order], return_index=True)
-    for number, own in zip(numbers, np.split(order, starts[1:]), strict=True):
-        if number == 0:
-            continue
-        begin, end = place[own[0]], place[own[-1]] + 1
-        line = np.full(end - begin, np.nan)
-        line[place[own] - begin] = values[own]
-        smoothed = smooth(times[begin:end], line, seconds)
-        level[own], sd[own] = (column[place[own] - begin] for column in smoothed)
-    return level, sd
+def _facts(face: FaceObservation) -> dict:
+    names = [f"p_{name}" for name in VALENCE_CLASSES]
+    facts = {"face_id": face.face_id, "valence": face.valence, **face.box._asdict()}
+    facts |= zip(names, face.valence_probabilities, strict=True)
+    if face.intensities is not None:
+        facts |= zip(INTENSITY_COLUMNS, [face.emotion, *face.intensities], strict=True)
+    return facts
+
+
+def _with_smoothed_lines(table: pd.DataFrame, seconds: float) -> pd.DataFrame:
+    """The table with level and standard deviation of each face's line, which keeps its gaps."""
+    times = table.groupby("frame").time_s.first()
+    for _, rows in table[table.face_found].groupby("face_id"):
+        line = rows.set_index("frame").valence
+        line = line.reindex(times.loc[line.index[0] : line.index[-1]].index)
+        level, sd = smooth(times[line.index].to_numpy(), line.to_numpy(), seconds)
+        seen = line.notna().to_numpy()
+        table.loc[rows.index, "valence_smooth"] = level[seen]
+        table.loc[rows.index, "valence_sd"] = sd[seen]
+    return table
 
 
 def _missing(path: Path, frames: int) -> str:
-    """Tell "whole", or how many of the frames that the header promises could not be read."""
+    """ "whole", or how many of the frames that the header promises could not be read."""
     promised = video_info(path).frames
-    if frames >= 0.98 * promised - 2:  # headers without a count tell it roughly
+    if frames >= 0.98 * promised - 2:  # headers without a count give it roughly
         return "whole"
     return f"{path.name} is cut short or damaged: {frames} of {promised} frames could be read"

@@ -1,4 +1,4 @@
-"""One HTML page a film: the valence line of each face to look into, and what it says in words.
+"""One HTML page a video: the interactive valence line of each face, and its summary.
 
 The page holds all it needs (plotly.js too), asks no server for anything, follows the reader's light
 or dark setting and fits a phone.
@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 
 from fer_lib.files import whole
 from fer_lib.labels import VALENCE_CLASSES
-from fer_tools.rtfer.plots import FACE_COLOURS
-from fer_tools.rtfer.session import CAVEAT, clock, gaps, in_words, lines
+from fer_tools.rtfer.plots import FACE_COLORS
+from fer_tools.rtfer.session import CAVEAT, clock, gaps, lines, summarize
 from fer_tools.rtfer.smoothing import stretches
 
 DASHES = ("solid", "dash", "dot")
@@ -38,7 +38,7 @@ def figure(
     """The lines over time: faint frame by frame, bold smoothed, shaded the 95 % band.
 
     Args:
-        table: of all faces, see `rtfer.COLUMNS`.
+        table: of all faces, see `engine.COLUMNS`.
         facts_by_face: what `session.describe` gives for each face; marks the changes of level.
         dark: for a dark page; the background is the page's own in any case.
 
@@ -73,10 +73,10 @@ def write_page(table: pd.DataFrame, facts_by_face: dict[int, dict], path: Path, 
     """Write the page, whole or not at all.
 
     Args:
-        table: of all faces, see `rtfer.COLUMNS`.
+        table: of all faces, see `engine.COLUMNS`.
         facts_by_face: what `session.describe` gives for each face; may be empty.
         path: of the HTML file; its folder is made.
-        title: of the page, as the film's name; plain text.
+        title: of the page, as the video's name; plain text.
     """
     drawing = figure(table, facts_by_face).to_html(
         full_html=False, include_plotlyjs=True, config=CONFIG, div_id="line",
@@ -99,20 +99,20 @@ def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> 
     line = _thin(line)
     x = START + (1000 * line.time_s.to_numpy(np.float64)).round()
     level = line.valence_smooth.to_numpy(np.float32)
-    colour, dash = (
-        FACE_COLOURS[number % len(FACE_COLOURS)],
-        DASHES[number // len(FACE_COLOURS) % len(DASHES)],
+    color, dash = (
+        FACE_COLORS[number % len(FACE_COLORS)],
+        DASHES[number // len(FACE_COLORS) % len(DASHES)],
     )
     group = None if alone else f"face {face}"
     of_face = {"legendgroup": group, "x": x, "connectgaps": False}
     traces = [
         go.Scatter(
             **of_face, y=line.valence.to_numpy(np.float32), name="frame by frame", opacity=0.45,
-            line={"width": 1, "color": colour}, hoverinfo="skip", showlegend=alone, mode="lines",
+            line={"width": 1, "color": color}, hoverinfo="skip", showlegend=alone, mode="lines",
         ),
         go.Scatter(
             **of_face, y=level, name="smoothed" if alone else f"face {face}", mode="lines",
-            line={"width": 2.5, "color": colour, "dash": dash},
+            line={"width": 2.5, "color": color, "dash": dash},
             customdata=line.time_s.to_numpy(np.float32),
             hovertemplate=f"{'valence' if alone else f'face {face}'}: %{{y:+.2f}}<extra></extra>",
         ),
@@ -122,13 +122,13 @@ def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> 
         xs, ys = _band(x, level - half, level + half)
         traces.insert(0, go.Scatter(
             x=xs, y=ys, name="95 % band", legendgroup=group, fill="toself", mode="none",
-            fillcolor=_faint(colour), hoverinfo="skip", showlegend=alone,
+            fillcolor=_faint(color), hoverinfo="skip", showlegend=alone,
         ))  # fmt: skip
     last = np.flatnonzero(np.isfinite(level))
     if not alone and len(last):
         traces.append(go.Scatter(
             x=x[last[-1:]], y=level[last[-1:]], text=[f"<b>{face}</b>"], mode="markers+text",
-            textposition="middle right", marker={"color": colour, "size": 7}, showlegend=False,
+            textposition="middle right", marker={"color": color, "size": 7}, showlegend=False,
             legendgroup=group, hoverinfo="skip", cliponaxis=False,
         ))  # fmt: skip
     return traces
@@ -148,7 +148,7 @@ def _change_traces(changes: list[dict], face: int, number: int, *, alone: bool) 
     return [go.Scatter(
         x=x, y=y, mode="lines+markers", name="change of level",
         legendgroup=None if alone else f"face {face}",
-        line={"color": FACE_COLOURS[number % len(FACE_COLOURS)], "width": 1.5, "dash": "dot"},
+        line={"color": FACE_COLORS[number % len(FACE_COLORS)], "width": 1.5, "dash": "dot"},
         marker={"symbol": symbols, "size": 11}, showlegend=alone, text=text,
         hovertemplate="change of level, %{text}<extra></extra>",
     )]  # fmt: skip
@@ -202,8 +202,7 @@ def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[list, list]
     """Outline of each unbroken stretch, within [-1, 1]; None between stretches."""
     xs: list[float | None] = []
     ys: list[float | None] = []
-    for first, last in stretches(low):
-        part = slice(first, last)
+    for part in stretches(np.isfinite(low)):
         xs += [*x[part].tolist(), *x[part][::-1].tolist(), None]
         ys += [*high[part].clip(-1, 1).round(4), *low[part][::-1].clip(-1, 1).round(4), None]
     return xs, ys
@@ -224,8 +223,8 @@ def _time(seconds: float) -> int:
     return START + round(1000 * seconds)
 
 
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.25)"
 
 
@@ -233,15 +232,15 @@ def _faint(colour: str) -> str:
 
 
 def _alt(facts_by_face: dict[int, dict]) -> str:
-    told = [
-        f"Face {face}: {in_words(facts, caveat=False)}" for face, facts in facts_by_face.items()
+    summaries = [
+        f"Face {face}: {summarize(facts, caveat=False)}" for face, facts in facts_by_face.items()
     ]
     text = "Valence over time, from -1, negative, to +1, positive."
-    return " ".join([text, *(told or ["No face was seen."])])
+    return " ".join([text, *(summaries or ["No face was seen."])])
 
 
 def _face_section(face: int, facts: dict) -> str:
-    words = in_words(facts, caveat=False)
+    summary = summarize(facts, caveat=False)
     states = "".join(
         f"<tr><th scope=row>{name}</th><td>{clock(state['seconds'])}</td>"
         f"<td>{_or_dash(state['share'], '.0%')}</td>"
@@ -260,7 +259,7 @@ def _face_section(face: int, facts: dict) -> str:
     )
     table = CHANGES.format(rows=changes) if changes else ""
     return FACE.format(
-        face=face, words=escape(words), states=states, numbers=numbers, changes=table
+        face=face, summary=escape(summary), states=states, numbers=numbers, changes=table
     )
 
 
@@ -270,7 +269,7 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def _thinned(table: pd.DataFrame) -> str:
     every = -(-table.frame.nunique() // POINTS)
-    return f" Of this long film one frame in {every} is drawn." if every > 1 else ""
+    return f" Of this long video one frame in {every} is drawn." if every > 1 else ""
 
 
 NUMBERS = (
@@ -282,7 +281,7 @@ NUMBERS = (
 
 FACE = """<section>
 <h2>Face {face}</h2>
-<p>{words}</p>
+<p>{summary}</p>
 <div class=columns>
 <table><caption>How it looked while seen</caption>{states}</table>
 <dl>{numbers}</dl>

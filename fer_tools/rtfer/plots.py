@@ -1,6 +1,6 @@
-"""Pictures of a valence line: alone, beside stills of the video, and on a frame.
+"""Plots of a valence line: alone, beside frames of the video, and on a frame.
 
-Each function returns a matplotlib Figure; `table` has one row a frame, see `rtfer.largest_face`.
+Each function returns a matplotlib Figure; `table` has one row a frame, see `engine.largest_face`.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fer_lib.labels import VALENCE_CLASSES
-from fer_tools.rtfer.session import SHARES, clock, gaps, lines
+from fer_tools.rtfer.session import PROBABILITIES, clock, gaps, lines
 from fer_tools.rtfer.video_reader import Frame
 
-STILL_WIDTH = 150  # pixels: as much as a page shows of one of several stills
-GAP_COLOUR = "#d9d9d9"
+FRAME_WIDTH = 150  # pixels: as much as a page shows of one of several frames
+GAP_COLOR = "#d9d9d9"
 # seaborn's colour-blind safe set, those of 3 : 1 contrast on white and on black.
-FACE_COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc")
+FACE_COLORS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc")
 
 
 def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
@@ -42,7 +42,7 @@ def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
         _draw_face(axis, line, number, f"face {face}" if len(faces) > 1 else "")
     if truth is not None:
         shown = truth.valence.where(truth.face_present == 1)
-        axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=_colour(3), label="truth")
+        axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=_color(3), label="truth")
     _valence_axis(axis, table)
     handles, names = axis.get_legend_handles_labels()
     if handles:
@@ -55,19 +55,19 @@ def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
 
 def _draw_face(axis: Axes, line: pd.DataFrame, number: int, name: str) -> None:
     """One face's line; without a name it is the only one, and its parts are named instead."""
-    colour = FACE_COLOURS[number % len(FACE_COLOURS)]
-    dash = ("-", "--", ":")[number // len(FACE_COLOURS) % 3]
-    faint = "0.55" if not name else colour
+    color = FACE_COLORS[number % len(FACE_COLORS)]
+    dash = ("-", "--", ":")[number // len(FACE_COLORS) % 3]
+    faint = "0.55" if not name else color
     axis.plot(
         line.time_s, line.valence, lw=0.9, color=faint, alpha=1 if not name else 0.4,
         label=None if name else "frame by frame",
     )  # fmt: skip
     level = line.valence_smooth
-    axis.plot(line.time_s, level, dash, lw=2.2, color=colour, label=name or "smoothed")
+    axis.plot(line.time_s, level, dash, lw=2.2, color=color, label=name or "smoothed")
     if "valence_sd" in line and line.valence_sd.notna().any():
         low, high = ((level + side * 1.96 * line.valence_sd).clip(-1, 1) for side in (-1, 1))
         axis.fill_between(
-            line.time_s.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.25,
+            line.time_s.to_numpy(), low.to_numpy(), high.to_numpy(), color=color, alpha=0.25,
             lw=0, label=None if name else "95 % band",
         )  # fmt: skip
     if name and level.notna().any():
@@ -78,13 +78,13 @@ def _draw_face(axis: Axes, line: pd.DataFrame, number: int, name: str) -> None:
         )  # fmt: skip
 
 
-def film_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -> Figure:
-    """Stills with the face's box and its class, in rows.
+def frame_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -> Figure:
+    """Frames with the face's box and its class, in rows.
 
     Args:
         frames: what to show, at most a dozen.
         table: of the same video.
-        columns: stills in a row.
+        columns: frames in a row.
     """
     rows = -(-len(frames) // columns)
     height, width = frames[0].rgb.shape[:2]
@@ -94,7 +94,7 @@ def film_strip(frames: Sequence[Frame], table: pd.DataFrame, columns: int = 4) -
         axis.set_axis_off()
     for axis, frame in zip(axes.flat, frames, strict=False):
         row = table.iloc[frame.index]
-        _still(axis, frame, row)
+        _draw_frame(axis, frame, row)
         axis.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=7, weight="normal")
     return figure
 
@@ -112,12 +112,12 @@ def line_on_frame(frame: Frame, table: pd.DataFrame) -> Figure:
     )
     row = table.iloc[frame.index]
     top.set_axis_off()
-    _still(top, frame, row, 3 * STILL_WIDTH)
+    _draw_frame(top, frame, row, 3 * FRAME_WIDTH)
     top.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=9, weight="normal")
     past = table.iloc[: frame.index + 1]
     _shade_gaps(bottom, past)
-    bottom.plot(past.time_s, past.valence_smooth, lw=2, color=_colour(0))
-    bottom.plot(row.time_s, row.valence_smooth, "o", color=_colour(0))
+    bottom.plot(past.time_s, past.valence_smooth, lw=2, color=_color(0))
+    bottom.plot(row.time_s, row.valence_smooth, "o", color=_color(0))
     _valence_axis(bottom, table)
     return figure
 
@@ -126,39 +126,39 @@ def describe_row(row: pd.Series) -> str:
     """`positive 0.93` for a row of the table, `no face` in a gap."""
     if not row.face_found:
         return "no face"
-    shares = row[SHARES].to_numpy(dtype=np.float64)
-    return f"{VALENCE_CLASSES[int(shares.argmax())]} {shares.max():.2f}"
+    probabilities = row[PROBABILITIES].to_numpy(dtype=np.float64)
+    return f"{VALENCE_CLASSES[int(probabilities.argmax())]} {probabilities.max():.2f}"
 
 
-def telling_moments(table: pd.DataFrame, count: int = 8) -> list[int]:
+def evenly_spaced_rows(table: pd.DataFrame, count: int = 8) -> list[int]:
     """Rows in the middle of `count` equally long parts of the video: nothing is picked by looks."""
     middle = (np.arange(count) + 0.5) / count
     times = table.time_s.iloc[0] + middle * np.ptp(table.time_s)
     return sorted({int(np.abs(table.time_s - time).argmin()) for time in times})
 
 
-def _still(axis: Axes, frame: Frame, row: pd.Series, width: int = STILL_WIDTH) -> None:
+def _draw_frame(axis: Axes, frame: Frame, row: pd.Series, width: int = FRAME_WIDTH) -> None:
     """Draw a frame, scaled down, with the box of the row's face."""
-    share = min(1.0, width / frame.rgb.shape[1])
-    small = cv2.resize(frame.rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    scale = min(1.0, width / frame.rgb.shape[1])
+    small = cv2.resize(frame.rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     axis.imshow(small)
     if row.face_found:
-        x, y, w, h = (share * float(row[side]) for side in "xywh")
+        x, y, w, h = (scale * float(row[side]) for side in "xywh")
         # White under colour: the box shows on any background.
-        for color, line in (("white", 3.0), (_colour(_class_colour(row)), 1.6)):
+        for color, line in (("white", 3.0), (_color(_state_color(row)), 1.6)):
             axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=color, linewidth=line))
 
 
-def _class_colour(row: pd.Series) -> int:
+def _state_color(row: pd.Series) -> int:
     """Place in the palette: orange negative, blue neutral, green positive."""
-    return (1, 0, 2)[int(row[SHARES].to_numpy(dtype=np.float64).argmax())]
+    return (1, 0, 2)[int(row[PROBABILITIES].to_numpy(dtype=np.float64).argmax())]
 
 
 def _shade_gaps(axis: Axes, table: pd.DataFrame) -> None:
     """Grey from the last frame with a face to the next one."""
     for number, (start, end) in enumerate(gaps(table)):
         label = "no face seen" if number == 0 else None
-        axis.axvspan(start, end, color=GAP_COLOUR, lw=0, zorder=0, label=label)
+        axis.axvspan(start, end, color=GAP_COLOR, lw=0, zorder=0, label=label)
 
 
 def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
@@ -172,5 +172,5 @@ def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_yticks([-1, 0, 1], ["-1 negative", "0 neutral", "+1 positive"])
 
 
-def _colour(index: int) -> tuple[float, float, float]:
+def _color(index: int) -> tuple[float, float, float]:
     return sns.color_palette("colorblind")[index]

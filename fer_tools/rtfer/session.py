@@ -1,8 +1,8 @@
-"""What a counsellor reads from one face's line: facts as numbers, and the same in plain words.
+"""What a counsellor reads from one face's line: facts as numbers, and as a summary.
 
 A frame stands until the next one comes, so uneven frame rates weigh as they should. Spread,
-variability and inertia are told of the means of whole seconds: there the frames' noise is averaged
-out, and films of any frame rate compare. Nothing is made up for moments without the face.
+variability and inertia are given for the means of whole seconds: there the frames' noise is
+averaged out, and videos of any frame rate compare. Nothing is made up for moments without the face.
 """
 
 from itertools import pairwise
@@ -14,13 +14,13 @@ import ruptures
 from fer_lib.labels import VALENCE_CLASSES
 from fer_tools.rtfer.smoothing import stretches
 
-SHARES = [f"p_{name}" for name in VALENCE_CLASSES]
+PROBABILITIES = [f"p_{name}" for name in VALENCE_CLASSES]
 SAMPLE = 0.2  # seconds between samples in the search for changes: how exactly one is placed
 PER_SECOND = 5  # samples; a level holds for a second at least
 LEAST_NOISE = 0.2  # of a sample: a step of 0.5 kept up for 1 s counts, or one of 0.2 for 5 s
 FEW_SECONDS = 3  # pairs of neighbouring seconds below which variability says nothing ...
 FEW_FOR_INERTIA = 10  # ... and below which a correlation over time says nothing
-TOLD = 3  # changes told in words, the largest
+SUMMARIZED = 3  # changes named in the summary, the largest
 
 CAVEAT = (
     "What a network reads from a face is not what a person feels. It saw only the face, knows "
@@ -30,10 +30,10 @@ CAVEAT = (
 
 
 def lines(table: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    """One face's line each: a row for every frame of the film, empty where the face is not seen.
+    """One face's line each: a row for every frame of the video, empty where the face is not seen.
 
     Args:
-        table: of all faces, see `rtfer.COLUMNS`; without the column face_id, of one face.
+        table: of all faces, see `engine.COLUMNS`; without the column face_id, of one face.
 
     Returns:
         By face_id, in growing order: the columns of `table`, rows in order of time.
@@ -50,7 +50,10 @@ def gaps(table: pd.DataFrame) -> list[tuple[float, float]]:
     frames = table.assign(found=table.face_found.astype(bool)).groupby("frame")
     times, found = frames.time_s.first().to_numpy(), frames.found.any().to_numpy()
     ends = len(times) - 1
-    return [(float(times[max(a - 1, 0)]), float(times[min(b, ends)])) for a, b in _runs(~found)]
+    return [
+        (float(times[max(gap.start - 1, 0)]), float(times[min(gap.stop, ends)]))
+        for gap in stretches(~found)
+    ]
 
 
 def describe(table: pd.DataFrame) -> dict:
@@ -58,16 +61,16 @@ def describe(table: pd.DataFrame) -> dict:
 
     Args:
         table: of one face, best from `lines`, so that moments before it came and after it went
-            count; columns frame, time_s (seconds), face_found, valence and the three shares.
+            count; columns frame, time_s (seconds), face_found, valence and the three probabilities.
             Frames whose row is missing count as without the face.
 
     Returns:
         seconds; seconds_seen; frames_seen; gaps: {count, seconds, longest_s} without the face;
-        states: by valence class {seconds, share} of the time seen, by the largest of the shares;
+        states: by valence class {seconds, share} of the time seen, by the most probable class;
         mean of the valence; of the means of whole seconds: sd; variability, the mean square
         successive difference (MSSD); inertia, the lag-1 autocorrelation, in [-1, 1] (Koval et al.
         2015; with n seconds it comes out too low by about (1 + 4 inertia) / n);
-        change_points: [{time_s, before, after}], mean valence of the levels on both sides.
+        change_points: [{time_s, before, after}], the segments' mean valence on both sides.
 
     Raises:
         ValueError: if the table holds several faces.
@@ -78,11 +81,11 @@ def describe(table: pd.DataFrame) -> dict:
     edges = _edges(line.time_s.to_numpy(np.float64))
     values = line.valence.where(line.face_found.astype(bool)).to_numpy(np.float64)
     lasting, seen = np.diff(edges), np.isfinite(values)
-    gone = [edges[last] - edges[first] for first, last in _runs(~seen)]
+    gone = [edges[gap.stop] - edges[gap.start] for gap in stretches(~seen)]
     second_means = _means(edges, values, 1.0)
     pairs = np.column_stack([second_means[:-1], second_means[1:]])
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
-    told = len(pairs) >= FEW_SECONDS
+    enough = len(pairs) >= FEW_SECONDS
     return {
         "seconds": _number(lasting.sum()),
         "seconds_seen": _number(lasting[seen].sum()),
@@ -91,11 +94,11 @@ def describe(table: pd.DataFrame) -> dict:
             "count": len(gone), "seconds": _number(sum(gone)),
             "longest_s": _number(max(gone, default=0.0)),
         },
-        "states": _states(line.loc[seen, SHARES].to_numpy(np.float64), lasting[seen]),
+        "states": _states(line.loc[seen, PROBABILITIES].to_numpy(np.float64), lasting[seen]),
         "mean": _number(np.average(values[seen], weights=_weights(lasting[seen])))
         if seen.any() else None,
-        "sd": _number(np.nanstd(second_means)) if told else None,
-        "variability": _number(np.square(np.diff(pairs)).mean()) if told else None,
+        "sd": _number(np.nanstd(second_means)) if enough else None,
+        "variability": _number(np.square(np.diff(pairs)).mean()) if enough else None,
         "inertia": _inertia(pairs),
         "change_points": change_points(edges, values),
     }  # fmt: skip
@@ -104,12 +107,12 @@ def describe(table: pd.DataFrame) -> dict:
 def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
     r"""Moments at which the line goes to another level and stays there for a second or more.
 
-    The line, as means of 0.2 s, is cut so that the squared distance from each piece's mean plus a
-    price for each cut is least (PELT, Killick et al. 2012; library `ruptures`). The price is
+    The line, as means of 0.2 s, is cut so that the squared distance from each segment's mean plus a
+    penalty for each cut is least (PELT, Killick et al. 2012; library `ruptures`). The penalty is
     :math:`3 \sigma^2 \ln n`, that of the Bayesian information criterion as Zhang & Siegmund (2007)
     corrected it for cuts: one adds a level and a place, and places are many. The noise
     :math:`\sigma` of a sample is taken from successive differences, robustly (median), but from
-    `LEAST_NOISE` on: a long film would else show changes too small to mean anything. Each unbroken
+    `LEAST_NOISE` on: a long video would else show changes too small to mean anything. Each unbroken
     stretch is searched by itself: what happened in a gap is not known.
 
     Args:
@@ -120,42 +123,42 @@ def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float
         By time: time_s, the new level's begin; before and after, mean valence of both levels.
     """
     samples = _means(edges, values, SAMPLE)
-    price = 3 * _noise(samples) ** 2 * np.log(max(np.isfinite(samples).sum(), 2))
+    penalty = 3 * _noise(samples) ** 2 * np.log(max(np.isfinite(samples).sum(), 2))
     found = []
-    for first, last in _runs(np.isfinite(samples)):
-        if last - first < 2 * PER_SECOND:
+    for stretch in stretches(np.isfinite(samples)):
+        segment = samples[stretch]
+        if len(segment) < 2 * PER_SECOND:
             continue
-        piece = samples[first:last]
         # The linear kernel's cost is the squared distance from the mean; this one runs in C.
-        search = ruptures.KernelCPD(kernel="linear", min_size=PER_SECOND).fit(piece[:, None])
-        cuts = [0, *search.predict(pen=price)]
-        levels = [piece[a:b].mean() for a, b in pairwise(cuts)]
-        for cut, (before, after) in zip(cuts[1:-1], pairwise(levels), strict=True):
-            time = edges[0] + (first + cut) * SAMPLE
+        search = ruptures.KernelCPD(kernel="linear", min_size=PER_SECOND).fit(segment[:, None])
+        cuts = [0, *search.predict(pen=penalty)]
+        means = [segment[a:b].mean() for a, b in pairwise(cuts)]
+        for cut, (before, after) in zip(cuts[1:-1], pairwise(means), strict=True):
+            time = edges[0] + (stretch.start + cut) * SAMPLE
             found.append({
                 "time_s": _number(time), "before": _number(before), "after": _number(after),
             })  # fmt: skip
     return found
 
 
-def in_words(facts: dict, *, caveat: bool = True) -> str:
+def summarize(facts: dict, *, caveat: bool = True) -> str:
     """A short summary in plain language of what `describe` gives; ends in the caveat if wanted."""
     if not facts["frames_seen"]:
         return f"The face was not seen: there is nothing to tell of {clock(facts['seconds'])}."
-    said = [_seen_in_words(facts), _states_in_words(facts["states"])]
-    said.append(
+    sentences = [_seen_sentence(facts), _states_sentence(facts["states"])]
+    sentences.append(
         f"On the scale from -1 (negative) to +1 (positive) the mean is {facts['mean']:+.2f}."
     )
     if facts["variability"] is not None:
         step = facts["variability"] ** 0.5
-        said.append(f"From one second to the next it moves by about {step:.2f}.")
+        sentences.append(f"From one second to the next it moves by about {step:.2f}.")
     if facts["inertia"] is not None:
-        said.append(
+        sentences.append(
             f"Inertia is {facts['inertia']:.2f} (1: each second is like the one before; 0: it "
             "tells nothing about the next)."
         )
-    said += [_changes_in_words(facts["change_points"]), CAVEAT if caveat else ""]
-    return " ".join(part for part in said if part)
+    sentences += [_changes_sentence(facts["change_points"]), CAVEAT if caveat else ""]
+    return " ".join(part for part in sentences if part)
 
 
 def clock(seconds: float) -> str:
@@ -213,13 +216,15 @@ def _inertia(pairs: np.ndarray) -> float | None:
     return _number(np.corrcoef(pairs.T)[0, 1])
 
 
-def _states(shares: np.ndarray, lasting: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Of (N, 3) shares and (N,) seconds: how long each class has the largest share."""
+def _states(probabilities: np.ndarray, lasting: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Of (N, 3) probabilities and (N,) seconds: how long each class is the most probable."""
     facts: dict[str, dict[str, float | None]] = {}
     weights = _weights(lasting)
     for place, name in enumerate(VALENCE_CLASSES):
-        here = shares.argmax(axis=1) == place if len(shares) else np.zeros(0, dtype=bool)
-        share = _number(weights[here].sum() / weights.sum()) if len(shares) else None
+        here = (
+            probabilities.argmax(axis=1) == place if len(probabilities) else np.zeros(0, dtype=bool)
+        )
+        share = _number(weights[here].sum() / weights.sum()) if len(probabilities) else None
         facts[name] = {"seconds": _number(lasting[here].sum()), "share": share}
     return facts
 
@@ -229,17 +234,12 @@ def _weights(lasting: np.ndarray) -> np.ndarray:
     return lasting if lasting.sum() > 0 else np.ones(len(lasting))
 
 
-def _runs(there: np.ndarray) -> list[tuple[int, int]]:
-    """First and past-the-end positions of each unbroken run of True."""
-    return stretches(np.where(there, 1.0, np.nan))
-
-
 def _number(value: float) -> float:
     """For JSON: a plain float, of four digits (valence and seconds need no more)."""
     return round(float(value), 4) + 0.0  # + 0.0: no "-0.0"
 
 
-def _seen_in_words(facts: dict) -> str:
+def _seen_sentence(facts: dict) -> str:
     if not facts["seconds"]:
         return "The face was seen in one frame."
     gaps = facts["gaps"]
@@ -250,7 +250,7 @@ def _seen_in_words(facts: dict) -> str:
     return f"{text}; for {clock(gaps['seconds'])} it was not, {where}."
 
 
-def _states_in_words(states: dict) -> str:
+def _states_sentence(states: dict) -> str:
     known = [(state["share"], name) for name, state in states.items() if state["share"]]
     if not known:
         return ""
@@ -258,15 +258,17 @@ def _states_in_words(states: dict) -> str:
     return f"While seen it looked {', '.join(parts)} of the time."
 
 
-def _changes_in_words(changes: list[dict]) -> str:
+def _changes_sentence(changes: list[dict]) -> str:
     if not changes:
         return "Its level did not change lastingly."
-    largest = sorted(changes, key=lambda c: -abs(c["after"] - c["before"]))[:TOLD]
-    told = ", ".join(
+    largest = sorted(changes, key=lambda c: -abs(c["after"] - c["before"]))[:SUMMARIZED]
+    listed = ", ".join(
         f"at {clock(c['time_s'])} from {c['before']:+.2f} to {c['after']:+.2f}"
         for c in sorted(largest, key=lambda c: c["time_s"])
     )
-    if len(changes) > TOLD:
-        return f"Its level changed {len(changes)} times. The {TOLD} largest changes: {told}."
+    if len(changes) > SUMMARIZED:
+        return (
+            f"Its level changed {len(changes)} times. The {SUMMARIZED} largest changes: {listed}."
+        )
     times = "once" if len(changes) == 1 else f"{len(changes)} times"
-    return f"Its level changed {times}: {told}."
+    return f"Its level changed {times}: {listed}."

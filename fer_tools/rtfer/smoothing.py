@@ -4,7 +4,7 @@ r"""A slow true valence seen through noisy frames: the local-level model, forwar
           y_t = v_t + e_t, \quad e_t \sim \mathcal N(0, r)
 
 Live, the Kalman filter gives what is known of :math:`v_t` from the frames so far; on a recording
-the Rauch-Tung-Striebel smoother gives what is known from all frames, and does not lag. Both tell a
+the Rauch-Tung-Striebel smoother gives what is known from all frames, and does not lag. Both give a
 mean and a standard deviation: the line and its uncertainty band (Durbin & Koopman 2012, *Time
 Series Analysis by State Space Methods*, ch. 2).
 
@@ -24,7 +24,7 @@ from collections import deque
 
 import numpy as np
 
-DEFAULT_NOISE = 0.05  # sd of a frame's valence about its level; films give 0.02 to 0.08
+DEFAULT_NOISE = 0.05  # sd of a frame's valence about its level; videos give 0.02 to 0.08
 QUANTILE, NORMAL_QUANTILE = 0.9, 1.6449  # of |differences|; where |N(0, 1)| has it
 STEPS = 25  # the live filter takes the mean step of so many: it follows a changing frame rate
 STEEPEST = 50.0  # step / S beyond which a frame's past weighs nothing in 64 bits
@@ -106,9 +106,8 @@ def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.n
         level[np.isfinite(values)] = values[np.isfinite(values)]
         return level, variance
     mean = _mean_step(times, values)
-    for first, last in stretches(values):
-        drift = [_drift(max(step, 0.0), mean, seconds) for step in np.diff(times[first:last])]
-        part = slice(first, last)
+    for part in stretches(np.isfinite(values)):
+        drift = [_drift(max(step, 0.0), mean, seconds) for step in np.diff(times[part])]
         level[part], variance[part] = _both_ways(values[part].tolist(), drift)
         level[part] = level[part].clip(values[part].min(), values[part].max())  # but for rounding
     return level, frame_noise(times, values, seconds) * np.sqrt(variance)
@@ -140,11 +139,9 @@ def frame_noise(time_s: np.ndarray, values: np.ndarray, seconds: float) -> float
     return float(np.quantile(sizes[there] / np.sqrt(2 + drift), QUANTILE)) / NORMAL_QUANTILE
 
 
-def stretches(values: np.ndarray) -> list[tuple[int, int]]:
-    """First and past-the-end positions of each unbroken run of numbers between NaNs."""
-    there = np.isfinite(np.asarray(values, dtype=np.float64)).astype(np.int8)
-    edges = np.flatnonzero(np.diff(there, prepend=0, append=0))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+def stretches(present: np.ndarray) -> list[slice]:
+    """Where each unbroken run of True lies in (N,) bool."""
+    return np.ma.clump_masked(np.ma.array(present, mask=present)) if len(present) else []
 
 
 def _both_ways(values: list[float], drift: list[float]) -> tuple[list[float], list[float]]:

@@ -1,6 +1,6 @@
-"""What can be told of a valence line: how it follows a truth, its course, the crops behind it.
+"""What can be said of a valence line: how it follows a truth, its course, the crops behind it.
 
-The line itself comes from `rtfer.analyse`; here it has one row a frame, see `rtfer.largest_face`.
+The line itself comes from `engine.analyze`; here it has one row a frame, see `engine.largest_face`.
 """
 
 from collections.abc import Sequence
@@ -38,18 +38,17 @@ def lag_seconds(time_s: np.ndarray, values: np.ndarray, truth: np.ndarray) -> fl
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's correlation over the places where both are numbers; NaN if one does not vary."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 2 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+    pairs = pd.DataFrame({"a": np.asarray(a), "b": np.asarray(b)}).dropna()
+    if len(pairs) < 2 or (pairs.nunique() == 1).any():  # which pandas divides by zero for
         return float("nan")
-    return float(np.corrcoef(a[both], b[both])[0, 1])
+    return float(pairs.a.corr(pairs.b))
 
 
 def compare(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """How well a line follows the truth, over the frames whose face is present and found.
 
     Args:
-        table: one row a frame, see `rtfer.largest_face`.
+        table: one row a frame, see `engine.largest_face`.
         truth: one row a frame of the same video; columns valence, face_present (0 or 1).
 
     Returns:
@@ -84,10 +83,10 @@ def thirds(table: pd.DataFrame) -> pd.DataFrame:
     """
     since = table.time_s - table.time_s.iloc[0]
     part = np.minimum((3 * since / max(since.iloc[-1], 1e-9)).astype(int), 2)
-    told = table.valence.groupby(part).agg(["mean", "std", "count"]).reindex(range(3))
-    told.columns = ["valence", "spread", "frames"]
-    told.index = ["first third", "second third", "last third"]
-    return told.astype({"frames": "Int64"})
+    parts = table.valence.groupby(part).agg(["mean", "std", "count"]).reindex(range(3))
+    parts.columns = ["valence", "spread", "frames"]
+    parts.index = ["first third", "second third", "last third"]
+    return parts.astype({"frames": "Int64"})
 
 
 def crops(frames: Sequence[Frame], table: pd.DataFrame, margin: float) -> np.ndarray:

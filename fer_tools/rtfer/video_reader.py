@@ -23,7 +23,7 @@ SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", "
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
         index: from 0, in the order of showing.
@@ -41,8 +41,8 @@ class VideoInfo:
     """What a video's header promises; a damaged file may hold less.
 
     Attributes:
-        frames: number of frames, 0 where the file does not tell.
-        frames_per_second: on average, 0.0 where the file does not tell.
+        frames: number of frames, 0 where the file does not say.
+        frames_per_second: on average, 0.0 where the file does not say.
     """
 
     frames: int
@@ -76,11 +76,11 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
         step = 1 / float(stream.average_rate or 25)
         start = (container.start_time or 0) / av.time_base
         index, time = 0, -math.inf
-        for picture in _decode(container, stream):
-            stamp = -math.inf if picture.time is None else picture.time - start
+        for decoded in _decode(container, stream):
+            stamp = -math.inf if decoded.time is None else decoded.time - start
             # Broken or missing stamps: go on by the average step, so that time never stands still.
             time = stamp if stamp > time else (time + step if index else 0.0)
-            yield Frame(index, time, _upright_rgb(picture, stream.sample_aspect_ratio))
+            yield Frame(index, time, _upright_rgb(decoded, stream.sample_aspect_ratio))
             index += 1
     if index == 0:
         raise UserError(f"{path} holds no frame that can be decoded: export the video again.")
@@ -121,12 +121,12 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             stream.thread_type = "AUTO"
             return stream
-    what = "sound alone" if container.streams.audio else "no pictures"
+    what = "sound alone" if container.streams.audio else "no frames"
     raise UserError(f"{path} holds {what}: name a file with a video track.")
 
 
 def _decode(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """All pictures that can be decoded, in order of showing; damaged packets are passed over."""
+    """All frames that can be decoded, in order of showing; damaged packets are passed over."""
     packets = container.demux(stream)
     while True:
         try:
@@ -139,14 +139,14 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
             continue
 
 
-def _upright_rgb(picture: av.VideoFrame, pixel_shape: Fraction | None) -> np.ndarray:
+def _upright_rgb(decoded: av.VideoFrame, pixel_shape: Fraction | None) -> np.ndarray:
     """(H, W, 3) uint8, rotated as the file asks, with square pixels."""
-    width = max(1, round(picture.width * float(pixel_shape or 1)))
-    rgb = picture.to_ndarray(format="rgb24", width=width, height=picture.height)
-    turns = round(picture.rotation / 90) % 4
+    width = max(1, round(decoded.width * float(pixel_shape or 1)))
+    rgb = decoded.to_ndarray(format="rgb24", width=width, height=decoded.height)
+    turns = round(decoded.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
 def _reason(error: Exception) -> str:
-    """FFmpeg's own words, without its error numbers."""
+    """FFmpeg's message, without its error numbers."""
     return (getattr(error, "strerror", None) or str(error)).strip().lower()

@@ -1,4 +1,4 @@
-"""Pictures of a film with what was seen in them, and writing them as a video that browsers play."""
+"""Drawing observations into frames, and writing these as a video that browsers play."""
 
 import os
 from collections.abc import Iterable
@@ -14,29 +14,29 @@ import numpy as np
 
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
-from fer_tools.rtfer.engine import Seen
+from fer_tools.rtfer.engine import FaceObservation
 from fer_tools.rtfer.video_reader import Frame
 
-WIDEST = 1280  # pixels; a wider film is shrunk: boxes and text show as well, and it stays small
+WIDEST = 1280  # pixels; a wider video is shrunk: boxes and text show as well, and it stays small
 TICKS = 90_000  # a second; fine enough for any frame rate
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (150, 150, 150)
-# As in valence_plots: colour-blind safe; orange negative, blue neutral, green positive.
-STATE_COLOURS = ((222, 143, 5), (86, 180, 233), (2, 190, 140))
+# As in plots: colour-blind safe; orange negative, blue neutral, green positive.
+STATE_COLORS = ((222, 143, 5), (86, 180, 233), (2, 190, 140))
 STATE_SIGNS = ("-", "o", "+")
-LINE_COLOURS = ((255, 255, 255), (236, 225, 51), (204, 120, 188), (86, 180, 233), (251, 175, 228))
+LINE_COLORS = ((255, 255, 255), (236, 225, 51), (204, 120, 188), (86, 180, 233), (251, 175, 228))
 BAR = (240, 228, 66)
-STRIP = 0.24  # of the picture's height: the line's place along the bottom
+STRIP = 0.24  # of the image's height: the line's place along the bottom
 
 
 # ---------------------------------------------------------------------------------------- drawing
 
 
 class History:
-    """The lines so far, in few numbers however long the film is.
+    """The lines so far, in few numbers however long the video is.
 
     Args:
-        seconds: the film's length, the width of the strip; where it grows longer, or is not known
+        seconds: the video's length, the width of the strip; where it grows longer, or is not known
             (0), the strip doubles its span.
         faces: lines kept; of more, those seen least go.
     """
@@ -50,16 +50,16 @@ class History:
         self.lines: dict[int, list[tuple[float, float, bool]]] = {}
         self._present: set[int] = set()
 
-    def add(self, time_s: float, seen: Iterable[Seen]) -> None:
+    def add(self, time_s: float, faces: Iterable[FaceObservation]) -> None:
         """Append a frame's smoothed valences; call it for frames without a face too."""
         while time_s > self.seconds * 1.001:
             self.seconds *= 2
             self.lines = {face: self._thinned(line) for face, line in self.lines.items()}
         present = set()
-        for one in seen:
-            present.add(one.face_id)
-            line = self.lines.setdefault(one.face_id, [])
-            self._append(line, time_s, one.smooth, one.face_id in self._present)
+        for face in faces:
+            present.add(face.face_id)
+            line = self.lines.setdefault(face.face_id, [])
+            self._append(line, time_s, face.smooth, face.face_id in self._present)
         self._present = present
         while len(self.lines) > self.faces:
             del self.lines[min(self.lines, key=lambda face: (len(self.lines[face]), -face))]
@@ -79,38 +79,42 @@ class History:
 
 
 def annotate(
-    rgb: np.ndarray, seen: list[Seen], history: History | None = None, *, widest: int = WIDEST
+    rgb: np.ndarray,
+    faces: list[FaceObservation],
+    history: History | None = None,
+    *,
+    widest: int = WIDEST,
 ) -> np.ndarray:
     """Draw the faces' boxes, class and score, and the lines so far along the bottom.
 
-    A box's colour, and the sign before its class, tell the state: orange and - negative, blue and
+    A box's color, and the sign before its class, tell the state: orange and - negative, blue and
     o neutral, green and + positive. A box that is carried over is thinner. Where the model gives
     intensities, those of the largest face stand as bars in the upper left corner.
 
     Args:
         rgb: (H, W, 3) uint8; left as it is.
-        seen: its faces.
+        faces: those observed in it.
         history: the lines, this frame included; None draws none.
-        widest: a wider picture is shrunk to this width, in pixels.
+        widest: a wider frame is shrunk to this width, in pixels.
 
     Returns:
         (H, W, 3) uint8, shrunk or not.
     """
     scale = min(1.0, widest / rgb.shape[1])
-    picture = shrink(rgb, widest)
-    if picture is rgb:
-        picture = rgb.copy()
+    image = shrink(rgb, widest)
+    if image is rgb:
+        image = rgb.copy()
     if history is not None:
-        _draw_strip(picture, history)
-    if seen and seen[0].intensities is not None:
-        _draw_bars(picture, seen[0].intensities)
-    for one in reversed(seen):  # the largest on top
-        _draw_face(picture, one, scale, name=len(seen) > 1)
-    return picture
+        _draw_strip(image, history)
+    if faces and faces[0].intensities is not None:
+        _draw_bars(image, faces[0].intensities)
+    for face in reversed(faces):  # the largest on top
+        _draw_face(image, face, scale, name=len(faces) > 1)
+    return image
 
 
 def shrink(rgb: np.ndarray, widest: int = WIDEST) -> np.ndarray:
-    """The picture at most `widest` pixels wide, its shape kept; as it is where it fits."""
+    """The image at most `widest` pixels wide, its shape kept; as it is where it fits."""
     height, width = rgb.shape[:2]
     if width <= widest:
         return rgb
@@ -118,50 +122,50 @@ def shrink(rgb: np.ndarray, widest: int = WIDEST) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _draw_face(picture: np.ndarray, one: Seen, scale: float, name: bool) -> None:
-    height, width = picture.shape[:2]
-    state = int(np.argmax(one.shares))
-    colour, thick = STATE_COLOURS[state], max(2, round(height / 240)) + int(one.fresh)
-    x, y, w, h = (round(side * scale) for side in one.box)
-    cv2.rectangle(picture, (x, y), (x + w, y + h), BLACK, thick + 2)
-    cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick)
-    word = VALENCE_CLASSES[state] if one.intensities is None else one.emotion
-    text = f"{STATE_SIGNS[state]} {word} {one.smooth:+.2f}"
+def _draw_face(image: np.ndarray, face: FaceObservation, scale: float, name: bool) -> None:
+    height, width = image.shape[:2]
+    state = face.state
+    color, thick = STATE_COLORS[state], max(2, round(height / 240)) + int(face.detected)
+    x, y, w, h = (round(side * scale) for side in face.box)
+    cv2.rectangle(image, (x, y), (x + w, y + h), BLACK, thick + 2)
+    cv2.rectangle(image, (x, y), (x + w, y + h), color, thick)
+    label = VALENCE_CLASSES[state] if face.intensities is None else face.emotion
+    text = f"{STATE_SIGNS[state]} {label} {face.smooth:+.2f}"
     if name:
-        text = f"{one.face_id}: {text}"
+        text = f"{face.face_id}: {text}"
     size = _text_scale(height, width)
     (long, tall), below = cv2.getTextSize(text, FONT, size, _text_thick(size))
     left = min(max(x, 0), max(width - long - 6, 0))
     # Above the box, or else inside at its top: below, it would cover the lines.
     foot = y - below if y - below > tall + 6 else max(y, 0) + tall + 6
-    cv2.rectangle(picture, (left, foot - tall - 4), (left + long + 6, foot + below), colour, -1)
+    cv2.rectangle(image, (left, foot - tall - 4), (left + long + 6, foot + below), color, -1)
     cv2.putText(
-        picture, text, (left + 3, foot - 1), FONT, size, BLACK, _text_thick(size), cv2.LINE_AA
+        image, text, (left + 3, foot - 1), FONT, size, BLACK, _text_thick(size), cv2.LINE_AA
     )
 
 
-def _draw_bars(picture: np.ndarray, intensities: np.ndarray) -> None:
+def _draw_bars(image: np.ndarray, intensities: np.ndarray) -> None:
     """Seven bars with their names, from 0 to the width of the longest name again."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     size = _text_scale(height, width) * 0.8
     (long, tall), below = cv2.getTextSize(max(FER_CLASSES, key=len), FONT, size, 1)
     line, left, full = tall + below + 2, 8 + long, long
     foot = line * len(FER_CLASSES) + 4
-    corner = picture[:foot, : left + full + 6]
+    corner = image[:foot, : left + full + 6]
     corner[:] = cv2.convertScaleAbs(corner, alpha=0.3)
     for number, (name, value) in enumerate(zip(FER_CLASSES, intensities, strict=True)):
         top = 2 + number * line
-        cv2.putText(picture, name, (3, top + tall + 1), FONT, size, WHITE, 1, cv2.LINE_AA)
-        cv2.rectangle(picture, (left, top + 1), (left + full, top + tall), GREY, 1)
+        cv2.putText(image, name, (3, top + tall + 1), FONT, size, WHITE, 1, cv2.LINE_AA)
+        cv2.rectangle(image, (left, top + 1), (left + full, top + tall), GREY, 1)
         end = left + round(float(np.clip(value, 0, 1)) * full)
-        cv2.rectangle(picture, (left, top + 1), (end, top + tall), BAR, -1)
+        cv2.rectangle(image, (left, top + 1), (end, top + tall), BAR, -1)
 
 
-def _draw_strip(picture: np.ndarray, history: History) -> None:
+def _draw_strip(image: np.ndarray, history: History) -> None:
     """The lines on a darkened strip, time from left to right, valence from -1 to 1."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     top, size = height - max(8, round(height * STRIP)), _text_scale(height, width) * 0.8
-    picture[top:] = cv2.convertScaleAbs(picture[top:], alpha=0.3)
+    image[top:] = cv2.convertScaleAbs(image[top:], alpha=0.3)
     (mark, tall), _ = cv2.getTextSize("+1", FONT, size, 1)
     left, right = mark + 6, width - mark - 6
     rim = tall // 2 + 3
@@ -173,21 +177,21 @@ def _draw_strip(picture: np.ndarray, history: History) -> None:
         return round(left + max(0.0, time_s) / history.seconds * (right - left))
 
     for value, text in ((1, "+1"), (0, " 0"), (-1, "-1")):
-        cv2.line(picture, (left, row(value)), (right, row(value)), GREY, 1)
+        cv2.line(image, (left, row(value)), (right, row(value)), GREY, 1)
         cv2.putText(
-            picture, text, (3, row(value) + tall // 2), FONT, size, WHITE, 1, cv2.LINE_AA
+            image, text, (3, row(value) + tall // 2), FONT, size, WHITE, 1, cv2.LINE_AA
         )  # fmt: skip
     thick = max(1, round(height / 300))
     for face, line in history.lines.items():
-        colour = LINE_COLOURS[(face - 1) % len(LINE_COLOURS)]
+        color = LINE_COLORS[(face - 1) % len(LINE_COLORS)]
         for stretch in _stretches(line):
             points = [(column(time_s), row(value)) for time_s, value, _ in stretch]
-            cv2.polylines(picture, [np.array(points)], False, colour, thick, cv2.LINE_AA)
+            cv2.polylines(image, [np.array(points)], False, color, thick, cv2.LINE_AA)
         end = (column(line[-1][0]), row(line[-1][1]))
-        cv2.circle(picture, end, thick + 1, colour, -1, cv2.LINE_AA)
+        cv2.circle(image, end, thick + 1, color, -1, cv2.LINE_AA)
         if len(history.lines) > 1:
             place = (min(end[0] + thick + 3, right + 2), end[1] + tall // 2)
-            cv2.putText(picture, str(face), place, FONT, size, colour, 1, cv2.LINE_AA)
+            cv2.putText(image, str(face), place, FONT, size, color, 1, cv2.LINE_AA)
 
 
 def _stretches(line: list[tuple[float, float, bool]]) -> list[list[tuple[float, float, bool]]]:
@@ -196,7 +200,7 @@ def _stretches(line: list[tuple[float, float, bool]]) -> list[list[tuple[float, 
 
 
 def _text_scale(height: int, width: int) -> float:
-    """Of OpenCV's font (22 pixels at 1): 10 pixels on a small picture, 3 % of a large one."""
+    """Of OpenCV's font (22 pixels at 1): 10 pixels on a small image, 3 % of a large face."""
     return max(0.42, min(height, width) * 0.03 / 22)
 
 
@@ -207,19 +211,19 @@ def _text_thick(size: float) -> int:
 # ---------------------------------------------------------------------------------------- writing
 
 
-class FilmWriter:
-    """Writes pictures at their true times to an H.264 file; encoding runs in its own thread.
+class VideoWriter:
+    """Writes frames at their true times to an H.264 file; encoding runs in its own thread.
 
-    While it works, the film lies in `NAME.part.mp4`, in fragments: whatever ends the program, what
+    While it works, the video lies in `NAME.part.mp4`, in fragments: whatever ends the program, what
     was written up to the last two seconds or so plays. `close` makes `NAME.mp4` of it, whole, with
     its index in front, so that browsers start at once and can jump.
 
     Args:
         path: ends in .mp4; an older file is replaced on `close`.
-        width, height: of the pictures to come, pixels. Odd sides are padded by one row or column
+        width, height: of the frames to come, pixels. Odd sides are padded by one row or column
             of repeated pixels, since H.264's usual colour format asks for even ones.
         rate: frames a second, roughly: what the encoder plans for. Times are not bound to it.
-        widest: wider pictures are shrunk.
+        widest: wider frames are shrunk.
 
     Raises:
         UserError: here and from `write` and `close`, if the file cannot be written.
@@ -238,19 +242,19 @@ class FilmWriter:
         try:
             self._open()
         except (OSError, av.error.FFmpegError) as error:
-            raise self._told(error) from None
+            raise self._as_user_error(error) from None
         self._thread: Thread | None = Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def write(self, rgb: np.ndarray, time_s: float) -> None:
-        """Append a picture, (H, W, 3) uint8, shown from `time_s` on, in seconds, growing."""
+        """Append a image, (H, W, 3) uint8, shown from `time_s` on, in seconds, growing."""
         if self._error is not None:
-            raise self._told(self._error)
+            raise self._as_user_error(self._error)
         self._queue.put((rgb, time_s))
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the film; without a picture there is no file."""
+        """Finish the video; without a frame there is no file."""
         if self._thread is None:
             return
         self._finish()
@@ -262,7 +266,7 @@ class FilmWriter:
         if self._error is not None or not self.frames:
             self._remove()
         if self._error is not None:
-            raise self._told(self._error)
+            raise self._as_user_error(self._error)
 
     def discard(self) -> None:
         """Stop, and leave no file behind."""
@@ -270,7 +274,7 @@ class FilmWriter:
             self._finish()
             self._remove()
 
-    def __enter__(self) -> "FilmWriter":
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -291,11 +295,11 @@ class FilmWriter:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         seconds_apart = str(max(1, round(2 * self._rate)))
-        # Without B-frames pictures come out as they went in, at their exact times.
+        # Without B-frames they come out as they went in, at their exact times.
         stream.codec_context.options = {
             "preset": "superfast", "crf": "23", "bf": "0", "g": seconds_apart,
         }  # fmt: skip
-        self._file.start_encoding()  # now, so that a bad place is told before any work is done
+        self._file.start_encoding()  # now, so that a bad path fails before any work is done
 
     def _work(self) -> None:
         """The thread: encode what comes, until None comes; after an error, only take it."""
@@ -354,7 +358,7 @@ class FilmWriter:
     def _remove(self) -> None:
         self.part.unlink(missing_ok=True)
 
-    def _told(self, error: BaseException) -> Exception:
+    def _as_user_error(self, error: BaseException) -> Exception:
         """The error as one sentence; what is no matter of files stays as it is."""
         if not isinstance(error, OSError | av.error.FFmpegError):
             return error if isinstance(error, Exception) else RuntimeError(str(error))
@@ -364,34 +368,34 @@ class FilmWriter:
         )
 
 
-class AnnotatedFilm:
-    """A film with what was seen drawn into it; opened with the first frame, whose size it takes.
+class AnnotatedVideo:
+    """A video with observations drawn into it; opened with the first frame, whose size it takes.
 
     Args:
-        path, rate: see `FilmWriter`.
+        path, rate: see `VideoWriter`.
         seconds: see `History`.
     """
 
     def __init__(self, path: Path, seconds: float, rate: float) -> None:
         self._path, self._rate = path, rate
         self._history = History(seconds)
-        self._writer: FilmWriter | None = None
+        self._writer: VideoWriter | None = None
 
-    def add(self, frame: Frame, seen: list[Seen]) -> None:
+    def add(self, frame: Frame, faces: list[FaceObservation]) -> None:
         """Append a frame and its faces."""
-        self._history.add(frame.time_s, seen)
-        picture = annotate(frame.rgb, seen, self._history)
+        self._history.add(frame.time_s, faces)
+        image = annotate(frame.rgb, faces, self._history)
         if self._writer is None:
-            height, width = picture.shape[:2]
-            self._writer = FilmWriter(self._path, width, height, self._rate)
-        self._writer.write(picture, frame.time_s)
+            height, width = image.shape[:2]
+            self._writer = VideoWriter(self._path, width, height, self._rate)
+        self._writer.write(image, frame.time_s)
 
     def close(self) -> None:
-        """Finish the film; without a frame there is no file."""
+        """Finish the video; without a frame there is no file."""
         if self._writer is not None:
             self._writer.close()
 
-    def __enter__(self) -> "AnnotatedFilm":
+    def __enter__(self) -> "AnnotatedVideo":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

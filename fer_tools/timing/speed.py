@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import FACE_SIZE, MSFERNet
 from fer_lib.params import Training
 from fer_lib.precision import can_compile
@@ -188,7 +188,7 @@ class Step:
         settings, device = self.settings, self.variant.device
         chosen, numbers = self.drawn = self.drawn or self.draw()
         begin = clock(device)
-        faces = standardise(augment(self.images[chosen], settings.augmentation, numbers, self.side))
+        faces = standardize(augment(self.images[chosen], settings.augmentation, numbers, self.side))
         targets = self.labels[chosen]
         faces, partners, share = mixup(faces, targets, settings.mixup)
 

@@ -20,8 +20,8 @@ import onnxruntime
 import torch
 import torchvision
 
-from fer_lib.inference.export import CALIBRATION_FACES, export_onnx, quantise
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.export import CALIBRATION_FACES, export_onnx, quantize
+from fer_lib.inference.recognizer import Recognizer
 from fer_tools.synthetic_faces.comparison import comparison_faces
 from fer_tools.timing.latency import onnx_call, take_turns
 from fer_tools.timing.speed import processor
@@ -53,13 +53,13 @@ def main(name: str = "fer13-7") -> None:
 
 def candidates(name: str, folder: Path) -> dict[str, Callable[[], object]]:
     """What is timed: functions that classify one face, from grey values to probabilities."""
-    eager = Recogniser.load(name, "cpu")
+    eager = Recognizer.load(name, "cpu")
     data, _ = comparison_faces(eager.card.study)
     face, training = data.images[:1], data.images[data.usage == "Training"]
     export_onnx(eager, folder / "float32.onnx")
     step = max(len(training) // CALIBRATION_FACES, 1)
-    quantise(folder / "float32.onnx", folder / "int8.onnx", training[::step][:CALIBRATION_FACES])
-    plain, small = (Recogniser.load(folder / f"{kind}.onnx") for kind in ("float32", "int8"))
+    quantize(folder / "float32.onnx", folder / "int8.onnx", training[::step][:CALIBRATION_FACES])
+    plain, small = (Recognizer.load(folder / f"{kind}.onnx") for kind in ("float32", "int8"))
     return {
         REFERENCE: onnx_call(
             torchvision.models.efficientnet_b0(),  # Tan and Le 2019, run as our networks are

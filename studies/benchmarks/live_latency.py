@@ -3,8 +3,8 @@
     uv run python studies/benchmarks/live_latency.py
 
 Paper B states under 50 ms a frame for classes and intensities on live video. Here the live path of
-`fer app` and of `fer video 0`, `Engine.look`, sees a drawn face at 640x360 frame by frame, with one
-thread for everything: find the face, cut it, classify it, tell its intensities, smooth the line.
+`fer app` and of `fer video 0`, `Engine.process_frame`, sees a drawn face at 640x360 frame by
+frame, with one thread for everything: detect the face, crop it, classify it, smooth the line.
 The models take turns, frame by frame, so that they share whatever else the machine does.
 """
 
@@ -20,12 +20,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from video_pipeline import drawn_film, some
+from video_pipeline import drawn_video, some
 
-from fer_lib.errors import UserError
-from fer_lib.faces.detection import find_detector
+from fer_lib.faces.detection import available_detectors, find_detector
 from fer_lib.inference.export import export_onnx
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.recognizer import Recognizer
 from fer_tools.rtfer.engine import SMALLEST, Engine
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.timing.speed import processor
@@ -45,43 +44,32 @@ def main() -> None:
     print(f"one thread, {processor()}; one drawn face, 640x360, {chosen.frames} frames")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        frames = some(read_frames(drawn_film(folder / "face.mp4", chosen.frames)), chosen.frames)
+        frames = some(read_frames(drawn_video(folder / "face.mp4", chosen.frames)), chosen.frames)
         engines = {}
         for model in chosen.models:
-            for kind, recogniser in both(model, folder).items():
-                for detector in detectors():
-                    finder = find_detector(detector, smallest=SMALLEST)
-                    engines[model, kind, detector] = Engine(recogniser, finder)
+            for kind, recognizer in both(model, folder).items():
+                for detector in available_detectors():
+                    engines[model, kind, detector] = Engine(
+                        recognizer, find_detector(detector, smallest=SMALLEST)
+                    )
         times: dict[tuple, list[float]] = {key: [] for key in engines}
         for frame in frames:
             for key, engine in engines.items():
                 begin = time.perf_counter()
-                engine.look(frame.rgb, frame.time_s)
+                engine.process_frame(frame.rgb, frame.time_s)
                 times[key].append(1000 * (time.perf_counter() - begin))
     print(f"\n{'model':16}{'run by':10}{'detector':10}{'median ms':>10}{'p95 ms':>10}")
     for (model, kind, detector), taken in times.items():
         middle, high = np.percentile(taken[FIRST:], [50, 95])
-        told = "" if high < GOAL else f"   over {GOAL:.0f}"
-        print(f"{model:16}{kind:10}{detector:10}{middle:10.1f}{high:10.1f}{told}")
+        note = "" if high < GOAL else f"   over {GOAL:.0f}"
+        print(f"{model:16}{kind:10}{detector:10}{middle:10.1f}{high:10.1f}{note}")
 
 
-def both(model: str, folder: Path) -> dict[str, Recogniser]:
+def both(model: str, folder: Path) -> dict[str, Recognizer]:
     """The model in PyTorch and as a float32 ONNX file."""
-    torch_model = Recogniser.load(model, "cpu")
+    torch_model = Recognizer.load(model, "cpu")
     export_onnx(torch_model, folder / f"{model}.onnx")
-    return {"PyTorch": torch_model, "ONNX": Recogniser.load(folder / f"{model}.onnx")}
-
-
-def detectors() -> list[str]:
-    """Those whose files are there."""
-    found = []
-    for name in ("haar", "yunet"):
-        try:
-            find_detector(name)
-        except UserError:
-            continue
-        found.append(name)
-    return found
+    return {"PyTorch": torch_model, "ONNX": Recognizer.load(folder / f"{model}.onnx")}
 
 
 if __name__ == "__main__":

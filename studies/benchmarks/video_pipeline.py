@@ -1,4 +1,4 @@
-"""Where the time of a film goes.
+"""Where the time of a video goes.
 
     uv run python studies/benchmarks/video_pipeline.py [--detector yunet]
 
@@ -7,10 +7,10 @@ Three questions, each answered by a table:
 1. Stages, one after another on the same frames: median and 95th percentile of a frame's
    milliseconds, and the CPU time of all threads, which is what counts when stages share two cores.
 2. The whole, decode to annotated file, as `fer video` does it: frames a second, the median of
-   several runs; and the milliseconds that `Engine.look` takes for a live frame.
-3. Memory: the peak of a long film over that of a short one, each in a process of its own.
+   several runs; and the milliseconds that `Engine.process_frame` takes for a live frame.
+3. Memory: the peak of a long video over that of a short one, each in a process of its own.
 
-The film shows a drawn face at 640x360, or is your own: --film FILE.
+The video shows a drawn face at 640x360, or is your own: --video FILE.
 """
 
 import argparse
@@ -27,11 +27,12 @@ import cv2
 import numpy as np
 
 from fer_lib.faces.detection import Box, crop_face, find_detector, to_grey
-from fer_lib.inference.recognizer import Recogniser
-from fer_tools.rtfer.engine import SMALLEST, Engine, Seen, analyse
+from fer_lib.inference.recognizer import Recognizer
+from fer_lib.labels import VALENCE_CLASSES
+from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.smoothing import LiveSmoother
 from fer_tools.rtfer.video_reader import Frame, read_frames
-from fer_tools.rtfer.video_writer import AnnotatedFilm, FilmWriter, History, annotate
+from fer_tools.rtfer.video_writer import AnnotatedVideo, History, VideoWriter, annotate
 from fer_tools.synthetic_faces.world import write_video
 from fer_tools.timing.speed import processor
 
@@ -48,25 +49,25 @@ def main() -> None:
     cv2.setNumThreads(chosen.threads)
     print(f"{platform.machine()}, {chosen.threads} cores for OpenCV, {processor()}")
     print(f"model {chosen.model}, detector {chosen.detector}, faces in every {chosen.every} frames")
-    recogniser = Recogniser.load(chosen.model, "cpu")
+    recognizer = Recognizer.load(chosen.model, "cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        film = chosen.film or drawn_film(folder / "face.mp4", chosen.frames)
-        stages(film, recogniser, chosen, folder)
-        whole(film, recogniser, chosen, folder)
-        live(film, recogniser, chosen)
+        video = chosen.video or drawn_video(folder / "face.mp4", chosen.frames)
+        stages(video, recognizer, chosen, folder)
+        whole(video, recognizer, chosen, folder)
+        live(video, recognizer, chosen)
     memory(chosen)
 
 
 # ----------------------------------------------------------------------------------------- stages
 
 
-def stages(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder: Path) -> None:
+def stages(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, folder: Path) -> None:
     """One stage after another over the same frames."""
     detector = find_detector(chosen.detector, smallest=SMALLEST)
     frames: list[Frame] = []
     print(f"\n{'stage':28}{'median ms':>10}{'p95 ms':>10}{'CPU ms':>10}   of one frame")
-    source = read_frames(film)
+    source = read_frames(video)
     count = chosen.frames
     _timed("decode", range(count), lambda _: frames.extend(some(source, 1)))
     source.close()  # type: ignore[attr-defined]
@@ -75,24 +76,24 @@ def stages(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folde
     pairs = list(zip(frames, boxes, strict=True))
     crops = _timed("crop", pairs, lambda pair: _crops(pair[0], pair[1], detector.margin))
     batches = [np.concatenate(crops[i : i + 32]) for i in range(0, len(crops), 32)]
-    _timed("classify, 32 at once", batches, recogniser.probabilities, 1 / 32)
-    _timed("classify, one by one", crops, recogniser.probabilities)
+    _timed("classify, 32 at once", batches, recognizer.probabilities, 1 / 32)
+    _timed("classify, one by one", crops, recognizer.probabilities)
     smoother = LiveSmoother(0.4)
     _timed("smooth", frames, lambda frame: smoother(frame.time_s, 0.3))
-    seen = [_made_up(now) for now in boxes]
+    faces = [_made_up(now) for now in boxes]
     history = History(frames[-1].time_s)
 
     def draw(place: int) -> np.ndarray:
-        history.add(frames[place].time_s, seen[place])
-        return annotate(frames[place].rgb, seen[place], history)
+        history.add(frames[place].time_s, faces[place])
+        return annotate(frames[place].rgb, faces[place], history)
 
-    pictures = _timed("draw", range(len(frames)), draw)
-    height, width = pictures[0].shape[:2]
-    writer = FilmWriter(folder / "stage.mp4", width, height)
+    images = _timed("draw", range(len(frames)), draw)
+    height, width = images[0].shape[:2]
+    writer = VideoWriter(folder / "stage.mp4", width, height)
     begin, cpu = time.perf_counter(), time.process_time()
-    for frame, picture in zip(frames, pictures, strict=True):
-        writer.write(picture, frame.time_s)
-    writer.close()  # encoding runs in its own thread: only the mean can be told
+    for frame, image in zip(frames, images, strict=True):
+        writer.write(image, frame.time_s)
+    writer.close()  # encoding runs in its own thread: only the mean is known
     mean = 1000 * (time.perf_counter() - begin) / len(frames)
     used = 1000 * (time.process_time() - cpu) / len(frames)
     print(f"{'encode (mean)':28}{mean:10.2f}{'':10}{used:10.2f}")
@@ -118,20 +119,22 @@ def _crops(frame: Frame, boxes: list, margin: float) -> np.ndarray:
     return np.stack(faces) if faces else np.zeros((0, 48, 48), np.uint8)
 
 
-def _made_up(boxes: list) -> list[Seen]:
-    shares = np.array([0.1, 0.3, 0.6])
-    return [Seen(i + 1, box, shares, 0.5, 0.5, True) for i, box in enumerate(boxes)]
+def _made_up(boxes: list) -> list[FaceObservation]:
+    three = np.array([0.1, 0.3, 0.6])
+    return [
+        FaceObservation(i + 1, box, VALENCE_CLASSES, three, 0.5, 0.5) for i, box in enumerate(boxes)
+    ]
 
 
 # ------------------------------------------------------------------------------------------ whole
 
 
-def whole(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder: Path) -> None:
+def whole(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, folder: Path) -> None:
     """Decode to annotated file, as `fer video` does it."""
     rates = []
     for number in range(chosen.runs):
         begin = time.perf_counter()
-        frames = _annotated(film, _engine(recogniser, chosen), folder / f"{number}.mp4")
+        frames = _annotated(video, _engine(recognizer, chosen), folder / f"{number}.mp4")
         rates.append(frames / (time.perf_counter() - begin))
     low, middle, high = np.percentile(rates, [0, 50, 100])
     print(
@@ -140,70 +143,70 @@ def whole(film: Path, recogniser: Recogniser, chosen: argparse.Namespace, folder
     print(f"goal {GOAL}: {'met' if middle >= GOAL else 'missed'})")
 
 
-def _annotated(film: Path | Iterable[Frame], engine: Engine, out: Path) -> int:
-    with AnnotatedFilm(out, 0.0, 25.0) as writer:
-        table = analyse(film, engine, on_frame=writer.add)
+def _annotated(video: Path | Iterable[Frame], engine: Engine, out: Path) -> int:
+    with AnnotatedVideo(out, 0.0, 25.0) as writer:
+        table = analyze(video, engine, on_frame=writer.add)
     return table.frame.nunique()
 
 
-def live(film: Path, recogniser: Recogniser, chosen: argparse.Namespace) -> None:
+def live(video: Path, recognizer: Recognizer, chosen: argparse.Namespace) -> None:
     """What one frame takes on the live path; the first ten do not count."""
-    engine, times = _engine(recogniser, chosen), []
-    for frame in some(read_frames(film), chosen.frames):
+    engine, times = _engine(recognizer, chosen), []
+    for frame in some(read_frames(video), chosen.frames):
         begin = time.perf_counter()
-        engine.look(frame.rgb, frame.time_s)
+        engine.process_frame(frame.rgb, frame.time_s)
         times.append(1000 * (time.perf_counter() - begin))
     low, high = np.percentile(times[10:], [50, 95])
     print(f"live: median {low:.1f} ms, p95 {high:.1f} ms a frame (goal: at most 50)")
 
 
-def _engine(recogniser: Recogniser, chosen: argparse.Namespace) -> Engine:
+def _engine(recognizer: Recognizer, chosen: argparse.Namespace) -> Engine:
     detector = find_detector(chosen.detector, smallest=SMALLEST)
-    return Engine(recogniser, detector, every=chosen.every)
+    return Engine(recognizer, detector, every=chosen.every)
 
 
 # ----------------------------------------------------------------------------------------- memory
 
 
 def memory(chosen: argparse.Namespace) -> None:
-    """Peak memory of a short and of a long film, each measured in a new process."""
+    """Peak memory of a short and of a long video, each measured in a new process."""
     peaks = []
     for count in (chosen.short, chosen.long):
         command = [sys.executable, __file__, "--memory", str(count), "--model", chosen.model]
-        told = subprocess.run(command, check=True, capture_output=True, text=True)
-        peaks.append(float(told.stdout.split()[-1]))
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(float(result.stdout.split()[-1]))
         print(f"peak memory over {count} frames: {peaks[-1]:.0f} MB")
-    print(f"the longer film takes {100 * (peaks[1] / peaks[0] - 1):+.1f} % (goal: within 5 %)")
+    print(f"the longer video takes {100 * (peaks[1] / peaks[0] - 1):+.1f} % (goal: within 5 %)")
 
 
 def _only_memory(chosen: argparse.Namespace) -> None:
-    """Read a written film to its end, with a detector that costs nothing."""
+    """Read a written video to its end, with a detector that costs nothing."""
 
     class Still:
         margin = 0.0
 
-        def __call__(self, picture: np.ndarray) -> list[Box]:
+        def __call__(self, image: np.ndarray) -> list[Box]:
             return [Box(200, 80, 200, 200)]
 
     with tempfile.TemporaryDirectory() as name:
-        film = Path(name) / "still.mp4"
-        with FilmWriter(film, *SIZE) as writer:
+        video = Path(name) / "still.mp4"
+        with VideoWriter(video, *SIZE) as writer:
             for i in range(chosen.memory):
                 writer.write(np.full((SIZE[1], SIZE[0], 3), i % 200, np.uint8), i / 25)
-        engine = Engine(Recogniser.load(chosen.model, "cpu"), Still())
-        _annotated(film, engine, Path(name) / "out.mp4")
+        engine = Engine(Recognizer.load(chosen.model, "cpu"), Still())
+        _annotated(video, engine, Path(name) / "out.mp4")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(peak / (1024 if sys.platform != "darwin" else 1024**2))
 
 
-# ------------------------------------------------------------------------------------------ films
+# ------------------------------------------------------------------------------------------ videos
 
 
-def drawn_film(path: Path, count: int) -> Path:
+def drawn_video(path: Path, count: int) -> Path:
     """The sample study's drawn face, at 640x360, so many frames at 25 a second."""
     write_video(path.parent, seed=7, seconds=4.0)
     some = [cv2.resize(f.rgb, SIZE) for f in read_frames(path.parent / "sample.mp4")]
-    with FilmWriter(path, *SIZE) as writer:
+    with VideoWriter(path, *SIZE) as writer:
         for i in range(count):
             writer.write(some[i % len(some)], i / 25)
     return path
@@ -219,11 +222,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--detector", default="haar", choices=["haar", "yunet"])
     parser.add_argument("--model", default="fer13-3")
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--film", type=Path)
+    parser.add_argument("--video", type=Path)
     parser.add_argument("--frames", type=int, default=400, help="measured in each stage")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2, help="of OpenCV")
-    parser.add_argument("--short", type=int, default=1_000, help="frames of the short film")
+    parser.add_argument("--short", type=int, default=1_000, help="frames of the short video")
     parser.add_argument("--long", type=int, default=10_000, help="90000: one hour")
     parser.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

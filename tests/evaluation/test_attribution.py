@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from fer_lib.evaluation import attribution as explain
 from fer_lib.evaluation import embeddings as spaces
 from fer_lib.labels import FER_CLASSES
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.vgg import VggEncoder
 from fer_lib.params import Architecture, VggArchitecture
@@ -30,7 +30,7 @@ def model() -> MSFERNet:
     network.train()
     with torch.no_grad():  # running means as after training, so that the maps are not all alike
         for _ in range(3):
-            network(standardise(FACES))
+            network(standardize(FACES))
     return network.eval()
 
 
@@ -43,7 +43,7 @@ def test_grad_cam_is_the_class_activation_map_behind_a_mean_and_a_linear_layer(m
     classes = torch.arange(len(FACES)) % 7
     encoder = model.encoder
     with torch.no_grad():
-        x = encoder.refine1(encoder.stage1(standardise(FACES)))
+        x = encoder.refine1(encoder.stage1(standardize(FACES)))
         last = encoder.refine2(encoder.stage2(torch.relu(encoder.downsample(x))))
         by_hand = torch.einsum("nc,nchw->nhw", model.classifier.linear.weight[classes], last) / 36
     signed = explain.grad_cam(model, FACES, classes, signed=True)
@@ -59,7 +59,7 @@ def test_the_signed_map_adds_up_to_the_logit(model):
     classes = torch.full((len(FACES),), 3)
     total = explain.grad_cam(model, FACES, classes, signed=True).sum(dim=(1, 2))
     with torch.no_grad():
-        logit = model(standardise(FACES))[:, 3] - model.classifier.linear.bias[3]
+        logit = model(standardize(FACES))[:, 3] - model.classifier.linear.bias[3]
     torch.testing.assert_close(total, logit, rtol=1e-3, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_hooks_go_away_also_when_the_model_raises(model):
         stop_while_watching()
     assert hooks_of(model) == 0
     with torch.no_grad():
-        model(standardise(FACES[:1]))
+        model(standardize(FACES[:1]))
     assert not seen
 
 
@@ -113,7 +113,7 @@ def test_attention_is_what_cbam_multiplies_with(model):
     taken: list[torch.Tensor] = []
     hook = block.attention.register_forward_hook(lambda _, given, out: taken.extend([*given, out]))
     with torch.no_grad():
-        model.encoder(standardise(FACES))
+        model.encoder(standardize(FACES))
     hook.remove()
     last = found["refine2.2"]
     by_hand = taken[0] * last.channels[:, :, None, None] * last.places[:, None]

@@ -144,15 +144,6 @@ def test_the_noise_of_votes_is_that_of_ten_taggers():
     )
 
 
-def test_valence_of_intensities_keeps_its_range_and_knows_strength():
-    values = np.zeros((4, 7))
-    values[0, 3] = 1  # happy
-    values[1, [0, 1, 2, 4]] = 0.9  # all negative at once
-    values[2, 3] = 0.2  # barely happy
-    values[3, [5, 6]] = 1  # surprise and neutral count for nothing
-    np.testing.assert_allclose(intensity.valence_of_intensities(values), [1, -1, 0.2, 0])
-
-
 def test_outputs_split_into_logits_and_intensities():
     outputs = torch.randn(5, 14)
     logits, intensities = split_heads(outputs)
@@ -357,7 +348,7 @@ def drawn_faces() -> np.ndarray:
 
 
 def test_equalised_faces_use_all_greys(drawn_faces):
-    even = alignment.equalise(drawn_faces)
+    even = alignment.equalize(drawn_faces)
     assert even.shape == drawn_faces.shape and even.dtype == np.uint8
     shares = [np.histogram(face, bins=4, range=(0, 256))[0] / face.size for face in even]
     np.testing.assert_allclose(np.mean(shares, axis=0), 0.25, atol=0.03)

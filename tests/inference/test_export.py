@@ -18,13 +18,13 @@ from fer_lib.inference.export import (
     TOLERANCE,
     accuracy,
     export_onnx,
-    quantise,
+    quantize,
     write_checked,
 )
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
@@ -54,7 +54,7 @@ def save_random(path, task="fer13-7", arch=SMALL, **notes):
                 module.running_mean.uniform_(-0.2, 0.2)
                 module.running_var.uniform_(0.5, 1.5)
                 module.weight.uniform_(0.7, 1.3)
-        logits = model.eval()(standardise(torch.from_numpy(FACES)))
+        logits = model.eval()(standardize(torch.from_numpy(FACES)))
         model.classifier.linear.bias.sub_(logits.mean(dim=0))
         for values in model.classifier.parameters():
             values.mul_(2 / logits.std(dim=0).mean())
@@ -76,8 +76,8 @@ def drawn():
 def shelf(tmp_path_factory):
     """A folder with a network as `w.safetensors` and `w.onnx`."""
     folder = tmp_path_factory.mktemp("shelf")
-    recogniser = Recogniser.load(save_random(folder / "w.safetensors", accuracy=0.5), "cpu")
-    export_onnx(recogniser, folder / "w.onnx")
+    recognizer = Recognizer.load(save_random(folder / "w.safetensors", accuracy=0.5), "cpu")
+    export_onnx(recognizer, folder / "w.onnx")
     return folder
 
 
@@ -99,52 +99,52 @@ ARCHITECTURES = {
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_the_file_answers_as_pytorch_does(tmp_path, arch):
-    recogniser = Recogniser.load(save_random(tmp_path / "w.safetensors", arch=arch), "cpu")
-    export_onnx(recogniser, tmp_path / "w.onnx")
-    exported = Recogniser.load(tmp_path / "w.onnx")
+    recognizer = Recognizer.load(save_random(tmp_path / "w.safetensors", arch=arch), "cpu")
+    export_onnx(recognizer, tmp_path / "w.onnx")
+    exported = Recognizer.load(tmp_path / "w.onnx")
     faces = np.concatenate([FACES, np.zeros((1, 48, 48), np.uint8)])  # one is blank
-    got, expected = exported.probabilities(faces), recogniser.probabilities(faces)
+    got, expected = exported.probabilities(faces), recognizer.probabilities(faces)
     assert got.shape == (6, 7) and got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=TOLERANCE)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3  # else agreement would mean nothing
     mirrored = exported.probabilities(faces, flip=True)
-    np.testing.assert_allclose(mirrored, recogniser.probabilities(faces, flip=True), atol=TOLERANCE)
+    np.testing.assert_allclose(mirrored, recognizer.probabilities(faces, flip=True), atol=TOLERANCE)
     assert np.abs(mirrored - got).max() > 1e-3
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65])
 def test_any_number_of_faces(shelf, count):
     faces = np.resize(FACES, (count, 48, 48))
-    got = Recogniser.load(shelf / "w.onnx").probabilities(faces)
-    expected = Recogniser.load(shelf / "w.safetensors", "cpu").probabilities(faces)
+    got = Recognizer.load(shelf / "w.onnx").probabilities(faces)
+    expected = Recognizer.load(shelf / "w.safetensors", "cpu").probabilities(faces)
     assert got.shape == expected.shape == (count, 7)
     np.testing.assert_allclose(got, expected, atol=TOLERANCE)
 
 
 def test_the_network_itself_is_left_as_it_is(shelf, tmp_path):
-    recogniser = Recogniser.load(shelf / "w.safetensors", "cpu")
-    before = recogniser.probabilities(FACES)
-    export_onnx(recogniser, tmp_path / "w.onnx")
-    np.testing.assert_array_equal(recogniser.probabilities(FACES), before)
+    recognizer = Recognizer.load(shelf / "w.safetensors", "cpu")
+    before = recognizer.probabilities(FACES)
+    export_onnx(recognizer, tmp_path / "w.onnx")
+    np.testing.assert_array_equal(recognizer.probabilities(FACES), before)
     assert [file.name for file in tmp_path.iterdir()] == ["w.onnx"]
 
 
 def test_temperature_divides_the_logits(tmp_path):
-    warm = Recogniser.load(save_random(tmp_path / "w.safetensors", temperature=2.5), "cpu")
+    warm = Recognizer.load(save_random(tmp_path / "w.safetensors", temperature=2.5), "cpu")
     export_onnx(warm, tmp_path / "w.onnx")
     with torch.inference_mode():
-        logits = warm.model(standardise(torch.from_numpy(FACES)))
+        logits = warm.model(standardize(torch.from_numpy(FACES)))
     expected = (logits / 2.5).softmax(dim=1).numpy()
     assert np.abs(expected - logits.softmax(dim=1).numpy()).max() > 0.01
     np.testing.assert_allclose(warm.probabilities(FACES), expected, atol=1e-6)
     np.testing.assert_allclose(
-        Recogniser.load(tmp_path / "w.onnx").probabilities(FACES), expected, atol=TOLERANCE
+        Recognizer.load(tmp_path / "w.onnx").probabilities(FACES), expected, atol=TOLERANCE
     )
 
 
 def test_the_file_says_what_it_is(shelf):
-    weights = Recogniser.load(shelf / "w.safetensors", "cpu")
-    exported = Recogniser.load(str(shelf / "w.onnx"))
+    weights = Recognizer.load(shelf / "w.safetensors", "cpu")
+    exported = Recognizer.load(str(shelf / "w.onnx"))
     assert exported.card == weights.card and exported.classes == weights.classes
     assert exported.path == shelf / "w.onnx"
     assert exported.describe() == weights.describe().replace("w.safetensors", "w.onnx")
@@ -165,11 +165,12 @@ def _metadata(path):
 def test_an_onnx_file_runs_without_torch(shelf):
     code = (
         "import sys, numpy as np\n"
-        "from fer_lib.inference.recognizer import Recogniser, find_weights, valence\n"
-        f"recogniser = Recogniser.load({str(shelf / 'w.onnx')!r})\n"
-        "shares = recogniser.probabilities(np.zeros((2, 48, 48), np.uint8))\n"
-        "valence(shares, recogniser.classes), recogniser.describe()\n"
-        "print(shares.shape, 'torch' in sys.modules)"
+        "from fer_lib.inference.recognizer import Recognizer\n"
+        "from fer_lib.inference.valence import valence\n"
+        f"recognizer = Recognizer.load({str(shelf / 'w.onnx')!r})\n"
+        "probabilities = recognizer.probabilities(np.zeros((2, 48, 48), np.uint8))\n"
+        "valence(probabilities, recognizer.classes), recognizer.describe()\n"
+        "print(probabilities.shape, 'torch' in sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -182,7 +183,7 @@ def test_an_onnx_file_runs_without_torch(shelf):
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match=r"gone.onnx is missing: write it with `fer export`"):
-        Recogniser.load(tmp_path / "gone.onnx")
+        Recognizer.load(tmp_path / "gone.onnx")
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
@@ -190,13 +191,13 @@ def test_a_file_cut_short_is_told(shelf, tmp_path, share):
     whole = (shelf / "w.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UserError, match=r"cut.onnx (is damaged, cut short|was not written)"):
-        Recogniser.load(tmp_path / "cut.onnx")
+        Recognizer.load(tmp_path / "cut.onnx")
 
 
 def test_a_text_file_is_told(tmp_path):
     (tmp_path / "text.onnx").write_text("This is no network.\n" * 100)
     with pytest.raises(UserError, match=r"text.onnx is damaged, cut short, or no ONNX file"):
-        Recogniser.load(tmp_path / "text.onnx")
+        Recognizer.load(tmp_path / "text.onnx")
 
 
 @pytest.mark.parametrize("kept", [[], ["labels", "parameters"], ["task", "study", "arch"]])
@@ -207,7 +208,7 @@ def test_a_file_without_labels_or_card_is_told(shelf, tmp_path, kept):
         graph.metadata_props.extend(left)
 
     with pytest.raises(UserError, match=r"changed.onnx was not written by"):
-        Recogniser.load(change(shelf, tmp_path, edit))
+        Recognizer.load(change(shelf, tmp_path, edit))
 
 
 @pytest.mark.parametrize(
@@ -225,10 +226,10 @@ def test_a_card_that_does_not_fit_is_told(shelf, tmp_path, name, value):
                 entry.value = value
 
     if "temperature" in value:
-        Recogniser.load(change(shelf, tmp_path, edit))  # it lies in the graph already
+        Recognizer.load(change(shelf, tmp_path, edit))  # it lies in the graph already
     else:
         with pytest.raises(UserError, match=r"changed.onnx"):
-            Recogniser.load(change(shelf, tmp_path, edit))
+            Recognizer.load(change(shelf, tmp_path, edit))
 
 
 def test_another_networks_input_is_told(shelf, tmp_path):
@@ -236,26 +237,26 @@ def test_another_networks_input_is_told(shelf, tmp_path):
         graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
 
     with pytest.raises(UserError, match=r"changed.onnx (does not give the|is damaged)"):
-        Recogniser.load(change(shelf, tmp_path, edit))
+        Recognizer.load(change(shelf, tmp_path, edit))
 
 
 def test_only_the_cpu_runs_onnx_files(shelf):
-    Recogniser.load(shelf / "w.onnx", device="cpu")
+    Recognizer.load(shelf / "w.onnx", device="cpu")
     with pytest.raises(UserError, match="'cuda' is not available for an ONNX file"):
-        Recogniser.load(shelf / "w.onnx", device="cuda")
+        Recognizer.load(shelf / "w.onnx", device="cuda")
 
 
 # ------------------------------------------------------------------------------ int8
 
 
 def test_int8_is_smaller_and_nearly_the_same(tmp_path, drawn):
-    recogniser = Recogniser.load(
+    recognizer = Recognizer.load(
         save_random(tmp_path / "w.safetensors", "fer13-3", Architecture()), "cpu"
     )
-    export_onnx(recogniser, tmp_path / "w.onnx")
-    quantise(tmp_path / "w.onnx", tmp_path / "int8.onnx", drawn.images)
-    small = Recogniser.load(tmp_path / "int8.onnx")
-    assert small.card == recogniser.card
+    export_onnx(recognizer, tmp_path / "w.onnx")
+    quantize(tmp_path / "w.onnx", tmp_path / "int8.onnx", drawn.images)
+    small = Recognizer.load(tmp_path / "int8.onnx")
+    assert small.card == recognizer.card
     assert (tmp_path / "int8.onnx").stat().st_size < (tmp_path / "w.onnx").stat().st_size / 3
     graph = onnx.load(tmp_path / "int8.onnx").graph
     made_by = {name: node.op_type for node in graph.node for name in node.output}
@@ -266,7 +267,7 @@ def test_int8_is_smaller_and_nearly_the_same(tmp_path, drawn):
     }
     kept = {name for name in integer if any(part in name for part in export.KEPT_IN_FLOAT)}
     assert kept and {name for name, is_integer in integer.items() if not is_integer} == kept
-    one, other = recogniser.probabilities(drawn.images), small.probabilities(drawn.images)
+    one, other = recognizer.probabilities(drawn.images), small.probabilities(drawn.images)
     assert 0 < np.abs(one - other).mean() < 0.05
     assert (one.argmax(axis=1) == other.argmax(axis=1)).mean() > 0.8
     assert set(tmp_path.iterdir()) == {
@@ -302,8 +303,8 @@ def test_command_writes_and_compares(shelf, tmp_path, monkeypatch, faces):
     assert "Written: w.onnx" in result.stdout and "a few faces" in result.stdout
     told = float(result.stdout.split("from PyTorch: ")[1].split()[0])
     compared = faces.images[faces.usage == "PublicTest"]
-    weights = Recogniser.load(shelf / "w.safetensors", "cpu")
-    written = Recogniser.load(tmp_path / "w.onnx")
+    weights = Recognizer.load(shelf / "w.safetensors", "cpu")
+    written = Recognizer.load(tmp_path / "w.onnx")
     difference = np.abs(weights.probabilities(compared) - written.probabilities(compared)).max()
     assert told == pytest.approx(difference, rel=0.1)
     assert "int8" not in result.stdout
@@ -316,14 +317,14 @@ def test_command_tells_what_int8_costs(shelf, tmp_path, faces):
     assert result.exit_code == 0, result.output
     compared = faces.select(faces.usage == "PublicTest")
     exact, small = (
-        100 * accuracy(Recogniser.load(path).probabilities(compared.images), compared.labels)
+        100 * accuracy(Recognizer.load(path).probabilities(compared.images), compared.labels)
         for path in (shelf / "w.onnx", out)
     )
     assert f"float32 {exact:.2f} %, int8 {small:.2f} %" in result.stdout
 
 
 def test_a_file_that_differs_is_not_written(shelf, tmp_path, faces, monkeypatch):
-    monkeypatch.setattr(export, "standardise", lambda images: standardise(images) * 1.2)
+    monkeypatch.setattr(export, "standardize", lambda images: standardize(images) * 1.2)
     out = tmp_path / "w.onnx"
     result = fer("export", "--model", shelf / "w.safetensors", "--out", out)
     assert result.exit_code == 2 and not list(tmp_path.iterdir())
@@ -333,11 +334,11 @@ def test_a_file_that_differs_is_not_written(shelf, tmp_path, faces, monkeypatch)
 def test_calibration_never_sees_the_faces_of_the_comparison(shelf, tmp_path, drawn, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        export, "quantise", lambda plain, out, faces: seen.append((plain, out, faces))
+        export, "quantize", lambda plain, out, faces: seen.append((plain, out, faces))
     )
-    recogniser = Recogniser.load(shelf / "w.safetensors", "cpu")
-    with pytest.raises(UserError, match="missing"):  # nothing was quantised
-        write_checked(recogniser, tmp_path / "w.onnx", drawn, int8=True)
+    recognizer = Recognizer.load(shelf / "w.safetensors", "cpu")
+    with pytest.raises(UserError, match="missing"):  # nothing was quantized
+        write_checked(recognizer, tmp_path / "w.onnx", drawn, int8=True)
     np.testing.assert_array_equal(seen[0][2], drawn.images[drawn.usage == "Training"])
 
 
@@ -362,7 +363,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
 
     monkeypatch.setattr("fer_lib.files.os.replace", full)
     with pytest.raises(UserError, match=r"w.onnx cannot be written \(No space left"):
-        export_onnx(Recogniser.load(shelf / "w.safetensors", "cpu"), tmp_path / "w.onnx")
+        export_onnx(Recognizer.load(shelf / "w.safetensors", "cpu"), tmp_path / "w.onnx")
     assert not list(tmp_path.iterdir())
 
 

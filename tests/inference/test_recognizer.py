@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from fer_lib.errors import UserError
-from fer_lib.inference import recognizer as inference
-from fer_lib.inference.recognizer import Recogniser, find_weights, valence, valence_shares
+from fer_lib.inference.recognizer import Recognizer, find_weights, published_weights
+from fer_lib.inference.valence import valence, valence_of_intensities, valence_probabilities
 from fer_lib.labels import FER_CLASSES, TASKS, VALENCE_CLASSES
 from fer_lib.models.card import Card
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
@@ -41,44 +41,44 @@ def project(tmp_path, monkeypatch):
 
 
 def test_probabilities_are_the_networks_softmax(tmp_path):
-    recogniser = Recogniser.load(save_random(tmp_path / "w.safetensors"), device="cpu")
-    got = recogniser.probabilities(FACES)
+    recognizer = Recognizer.load(save_random(tmp_path / "w.safetensors"), device="cpu")
+    got = recognizer.probabilities(FACES)
     assert got.shape == (5, 7) and got.dtype == np.float32
     np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-6)
     with torch.inference_mode():
-        expected = recogniser.model(standardise(torch.from_numpy(FACES))).softmax(dim=1)
+        expected = recognizer.model(standardize(torch.from_numpy(FACES))).softmax(dim=1)
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-6)
     assert np.abs(got[0] - got[1]).max() > 1e-4  # it looks at the faces
 
 
 def test_mirror_images_can_be_averaged(tmp_path):
-    recogniser = Recogniser.load(save_random(tmp_path / "w.safetensors"), device="cpu")
+    recognizer = Recognizer.load(save_random(tmp_path / "w.safetensors"), device="cpu")
     mirrored = np.ascontiguousarray(FACES[:, :, ::-1])
-    one, other = recogniser.probabilities(FACES), recogniser.probabilities(mirrored)
+    one, other = recognizer.probabilities(FACES), recognizer.probabilities(mirrored)
     assert np.abs(one - other).max() > 1e-4
     np.testing.assert_allclose(
-        recogniser.probabilities(FACES, flip=True),
-        recogniser.probabilities(mirrored, flip=True),
+        recognizer.probabilities(FACES, flip=True),
+        recognizer.probabilities(mirrored, flip=True),
         atol=1e-5,
     )
 
 
 def test_no_faces_give_no_rows(tmp_path):
-    recogniser = Recogniser.load(save_random(tmp_path / "w.safetensors", "fer13-3"), device="cpu")
-    assert recogniser.probabilities(FACES[:0]).shape == (0, 3)
-    assert valence(recogniser.probabilities(FACES[:0]), recogniser.classes).shape == (0,)
+    recognizer = Recognizer.load(save_random(tmp_path / "w.safetensors", "fer13-3"), device="cpu")
+    assert recognizer.probabilities(FACES[:0]).shape == (0, 3)
+    assert valence(recognizer.probabilities(FACES[:0]), recognizer.classes).shape == (0,)
 
 
 @pytest.mark.parametrize("faces", [FACES[0], FACES[:, :40], FACES / 255.0])
 def test_wrong_faces_are_refused(tmp_path, faces):
-    recogniser = Recogniser.load(save_random(tmp_path / "w.safetensors"), device="cpu")
+    recognizer = Recognizer.load(save_random(tmp_path / "w.safetensors"), device="cpu")
     with pytest.raises(ValueError, match=r"\(N, 48, 48\) uint8"):
-        recogniser.probabilities(faces)
+        recognizer.probabilities(faces)
 
 
 def test_describe_tells_where_the_model_comes_from(tmp_path):
     path = save_random(tmp_path / "w.safetensors", "fer13-3", "paper")
-    text = Recogniser.load(path, device="cpu").describe()
+    text = Recognizer.load(path, device="cpu").describe()
     for fact in (
         "fer13-3", "paper study", "negative, neutral, positive", "validation accuracy: 12.3 %",
         "abc1234", "epochs 5", "lr 0.002", "best_epoch 3", str(path),
@@ -88,7 +88,7 @@ def test_describe_tells_where_the_model_comes_from(tmp_path):
 
 def test_describe_names_the_file_from_the_projects_folder(project):
     save_random(project / "build" / "sample" / "fer13-7.safetensors")
-    text = Recogniser.load("fer13-7", device="cpu").describe()
+    text = Recognizer.load("fer13-7", device="cpu").describe()
     assert "file: build/sample/fer13-7.safetensors" in text
 
 
@@ -97,7 +97,7 @@ def test_a_name_prefers_the_users_paper_run_then_the_published_weights(project):
     for place in places:
         expected = save_random(project / place / "fer13-7.safetensors")
         assert find_weights("fer13-7") == expected
-        assert Recogniser.load("fer13-7", device="cpu").path == expected
+        assert Recognizer.load("fer13-7", device="cpu").path == expected
 
 
 def test_a_name_without_weights_says_what_to_run(project):
@@ -107,26 +107,26 @@ def test_a_name_without_weights_says_what_to_run(project):
 
 def test_an_unknown_name_lists_the_known_ones(project):
     with pytest.raises(UserError, match=r"fer14 is neither .* fer13-7, fer13-3, ckplus-7"):
-        Recogniser.load("fer14")
+        Recognizer.load("fer14")
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match=r"gone.safetensors is missing: train it"):
-        Recogniser.load(tmp_path / "gone.safetensors")
+        Recognizer.load(tmp_path / "gone.safetensors")
 
 
 def test_truncated_weights_are_told(tmp_path):
     path = save_random(tmp_path / "w.safetensors")
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"w.safetensors is damaged or cut short"):
-        Recogniser.load(path)
+        Recognizer.load(path)
 
 
 def test_a_missing_device_is_told(tmp_path):
     path = save_random(tmp_path / "w.safetensors")
     for device in ("cuda:99", "toaster"):
         with pytest.raises(UserError, match=f"device '{device}' is not available"):
-            Recogniser.load(path, device=device)
+            Recognizer.load(path, device=device)
 
 
 def test_valence_of_three_classes():
@@ -142,7 +142,7 @@ def test_valence_of_seven_classes():
     )
     # angry .1, disgust .1, fear .1, happy .3, sad .2, surprise .15, neutral .05
     row = np.array([[0.1, 0.1, 0.1, 0.3, 0.2, 0.15, 0.05]])
-    np.testing.assert_allclose(valence_shares(row, FER_CLASSES), [[0.5, 0.05, 0.3]])
+    np.testing.assert_allclose(valence_probabilities(row, FER_CLASSES), [[0.5, 0.05, 0.3]])
     np.testing.assert_allclose(valence(row, FER_CLASSES), [-0.2])
 
 
@@ -151,6 +151,15 @@ def test_valence_stays_within_bounds():
     scores = valence(draws, FER_CLASSES)
     assert scores.shape == (500,) and np.abs(scores).max() <= 1
     assert scores.min() < -0.9 and scores.max() > 0.9
+
+
+def test_valence_of_intensities_keeps_its_range_and_knows_strength():
+    values = np.zeros((4, 7))
+    values[0, 3] = 1  # happy
+    values[1, [0, 1, 2, 4]] = 0.9  # all negative at once
+    values[2, 3] = 0.2  # barely happy
+    values[3, [5, 6]] = 1  # surprise and neutral count for nothing
+    np.testing.assert_allclose(valence_of_intensities(values), [1, -1, 0.2, 0])
 
 
 def test_valence_refuses_what_it_does_not_know():
@@ -172,4 +181,4 @@ def test_starts_without_the_training_packages():
 
 
 def test_published_weights_lie_in_the_reports(project):
-    assert inference.published_weights() == project / "reports" / "paper" / "weights"
+    assert published_weights() == project / "reports" / "paper" / "weights"

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from films import write
 from PIL import Image
 from typer.testing import CliRunner
+from videos import observation, write
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.intensity import valence_of_intensities
 from fer_lib.faces.detection import Box
 from fer_lib.inference.export import TOLERANCE, export_onnx
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.recognizer import Recognizer
+from fer_lib.inference.valence import valence_of_intensities
 from fer_lib.labels import FER_CLASSES, VALENCE_SIGN
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import Encoder, MSFERNet
@@ -23,10 +23,9 @@ from fer_lib.models.vgg import VggEncoder
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture, VggArchitecture
 from fer_tools.cli.main import app
-from fer_tools.rtfer import engine as rtfer
-from fer_tools.rtfer import video_writer as film
-from fer_tools.rtfer.app import page as app_page
-from fer_tools.rtfer.engine import COLUMNS, INTENSITY_COLUMNS, Engine, Seen, analyse
+from fer_tools.rtfer import video_writer
+from fer_tools.rtfer.app import page
+from fer_tools.rtfer.engine import COLUMNS, INTENSITY_COLUMNS, Engine, analyze
 from fer_tools.rtfer.valence import save_line
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8, 8))
@@ -63,51 +62,52 @@ class Still:
     def __init__(self):
         self.count = 0
 
-    def __call__(self, picture):
+    def __call__(self, image):
         self.count += 1
         return [] if self.count == 3 else [Box(10, 5, 30, 30)]
 
 
+def check_close(one, other, tolerance):
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=tolerance)
+    np.testing.assert_allclose(one.intensities, other.intensities, atol=tolerance)
+
+
 @pytest.mark.parametrize("name", ["ms", "vgg"])
-def test_a_reading_is_what_the_two_heads_say(shelf, faces, name):
-    recogniser = Recogniser.load(shelf / f"{name}.safetensors", "cpu")
-    reading = recogniser.read(faces)
-    assert reading.probabilities.shape == reading.intensities.shape == (5, 7)
-    np.testing.assert_allclose(reading.probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert reading.intensities.min() >= 0 and reading.intensities.max() <= 1
-    np.testing.assert_array_equal(recogniser.intensities(faces), reading.intensities)
+def test_a_prediction_holds_the_outputs_of_both_heads(shelf, faces, name):
+    recognizer = Recognizer.load(shelf / f"{name}.safetensors", "cpu")
+    prediction = recognizer.predict(faces)
+    assert prediction.probabilities.shape == prediction.intensities.shape == (5, 7)
+    np.testing.assert_allclose(prediction.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert prediction.intensities.min() >= 0 and prediction.intensities.max() <= 1
+    np.testing.assert_array_equal(recognizer.intensities(faces), prediction.intensities)
     mirrored = faces[:, :, ::-1].copy()
-    both = recogniser.read(faces, flip=True)
-    for one, other in zip(both, recogniser.read(mirrored, flip=True), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-    empty = recogniser.read(faces[:0])
+    both = recognizer.predict(faces, flip=True)
+    check_close(both, recognizer.predict(mirrored, flip=True), 1e-5)
+    empty = recognizer.predict(faces[:0])
     assert empty.intensities.shape == (0, 7)
-    assert "RMSE of the intensities: 0.123" in recogniser.describe()
+    assert "RMSE of the intensities: 0.123" in recognizer.describe()
 
 
 @pytest.mark.parametrize("name", ["ms", "vgg"])
 def test_an_exported_file_gives_both_answers(shelf, faces, tmp_path, name):
-    recogniser = Recogniser.load(shelf / f"{name}.safetensors", "cpu")
-    export_onnx(recogniser, tmp_path / "x.onnx")
-    exported = Recogniser.load(tmp_path / "x.onnx")
+    recognizer = Recognizer.load(shelf / f"{name}.safetensors", "cpu")
+    export_onnx(recognizer, tmp_path / "x.onnx")
+    exported = Recognizer.load(tmp_path / "x.onnx")
     for flip in (False, True):
-        for got, wanted in zip(
-            exported.read(faces, flip), recogniser.read(faces, flip), strict=True
-        ):
-            np.testing.assert_allclose(got, wanted, atol=TOLERANCE)
-    assert len(exported.read(np.repeat(faces, 30, axis=0)).intensities) == 150
+        check_close(exported.predict(faces, flip), recognizer.predict(faces, flip), TOLERANCE)
+    assert len(exported.predict(np.repeat(faces, 30, axis=0)).intensities) == 150
 
 
 def test_a_model_without_intensities_is_told(shelf, faces, tmp_path):
-    recogniser = Recogniser.load(shelf / "plain.safetensors", "cpu")
-    assert recogniser.read(faces).intensities is None
+    recognizer = Recognizer.load(shelf / "plain.safetensors", "cpu")
+    assert recognizer.predict(faces).intensities is None
     with pytest.raises(UserError, match=r"gives no intensities, only classes: use ferplus-7-vgg"):
-        recogniser.intensities(faces)
+        recognizer.intensities(faces)
     with pytest.raises(UserError, match="no intensities"):
-        Engine(recogniser, Still(), valence_from="intensities")
-    picture = tmp_path / "a.png"
-    Image.fromarray(faces[0]).save(picture)
-    for command in (["predict", str(picture)], ["video", "x.mp4", "--out", str(tmp_path)]):
+        Engine(recognizer, Still(), valence_from="intensities")
+    image = tmp_path / "a.png"
+    Image.fromarray(faces[0]).save(image)
+    for command in (["predict", str(image)], ["video", "x.mp4", "--out", str(tmp_path)]):
         if command[0] == "video":
             write(tmp_path / "x.mp4", 5)
             command[1] = str(tmp_path / "x.mp4")
@@ -119,8 +119,8 @@ def test_a_model_without_intensities_is_told(shelf, faces, tmp_path):
 
 
 def test_the_table_names_emotion_and_strengths_and_keeps_gaps(shelf, tmp_path):
-    recogniser = Recogniser.load(shelf / "ms.safetensors", "cpu")
-    table = analyse(write(tmp_path / "a.mp4", 6), Engine(recogniser, Still()))
+    recognizer = Recognizer.load(shelf / "ms.safetensors", "cpu")
+    table = analyze(write(tmp_path / "a.mp4", 6), Engine(recognizer, Still()))
     assert list(table.columns) == [*COLUMNS, *INTENSITY_COLUMNS]
     assert table.face_found.tolist() == [True, True, False, True, True, True]
     seen = table[table.face_found]
@@ -135,19 +135,19 @@ def test_the_table_names_emotion_and_strengths_and_keeps_gaps(shelf, tmp_path):
 
 
 def test_a_plain_model_s_table_is_as_ever(shelf, tmp_path):
-    recogniser = Recogniser.load(shelf / "plain.safetensors", "cpu")
-    table = analyse(write(tmp_path / "a.mp4", 4), Engine(recogniser, Still()))
+    recognizer = Recognizer.load(shelf / "plain.safetensors", "cpu")
+    table = analyze(write(tmp_path / "a.mp4", 4), Engine(recognizer, Still()))
     assert list(table.columns) == COLUMNS
     shares = table[["p_negative", "p_neutral", "p_positive"]].to_numpy()
     np.testing.assert_allclose(table.valence, shares @ VALENCE_SIGN, atol=1e-6)
 
 
 def test_valence_from_intensities_is_their_difference(shelf, tmp_path):
-    recogniser = Recogniser.load(shelf / "vgg.safetensors", "cpu")
+    recognizer = Recognizer.load(shelf / "vgg.safetensors", "cpu")
     path = write(tmp_path / "a.mp4", 6)
     lines = {
-        way: analyse(path, Engine(recogniser, Still(), valence_from=way))
-        for way in ("classes", "intensities")
+        source: analyze(path, Engine(recognizer, Still(), valence_from=source))
+        for source in ("classes", "intensities")
     }
     strong = lines["intensities"]
     expected = valence_of_intensities(strong[STRENGTHS].to_numpy())
@@ -180,32 +180,31 @@ def test_predict_prints_strengths_beside_the_classes(shelf, faces, tmp_path):
     assert "intensity_surprise" in shown.output
 
 
-def test_bars_stand_in_the_film_as_long_as_they_are_strong():
+def test_bars_in_the_video_are_as_long_as_they_are_strong():
     rgb = np.full((360, 640, 3), 90, np.uint8)
 
     def lit(strong: float) -> int:
-        one = Seen(1, Box(300, 100, 120, 120), np.array([0.1, 0.2, 0.7]), 0.6, 0.6, True, "happy",
-                   np.full(7, strong))  # fmt: skip
-        picture = film.annotate(rgb, [one])
-        return int((picture == film.BAR).all(axis=2).sum())
+        one = observation(np.eye(7)[3], box=Box(300, 100, 120, 120), intensities=np.full(7, strong))
+        image = video_writer.annotate(rgb, [one])
+        return int((image == video_writer.BAR).all(axis=2).sum())
 
     weak, strong = lit(0.2), lit(0.8)
     assert weak > 0 and strong == pytest.approx(4 * weak, rel=0.1)
-    plain = Seen(1, Box(300, 100, 120, 120), np.array([0.1, 0.2, 0.7]), 0.6, 0.6, True)
-    assert not (film.annotate(rgb, [plain]) == film.BAR).all(axis=2).any()
-    assert film.annotate(np.zeros((20, 20, 3), np.uint8), [plain]).shape == (20, 20, 3)
+    plain = observation([0.1, 0.2, 0.7], box=Box(300, 100, 120, 120))
+    assert not (video_writer.annotate(rgb, [plain]) == video_writer.BAR).all(axis=2).any()
+    assert video_writer.annotate(np.zeros((20, 20, 3), np.uint8), [plain]).shape == (20, 20, 3)
 
 
 def test_the_page_s_live_bars_are_those_of_each_face():
     def one(number, intensities):
-        return Seen(number, Box(0, 0, 9, 9), np.ones(3) / 3, 0, 0, True, "fear", intensities)
+        return observation(np.eye(7)[2], number, intensities=intensities)
 
-    drawn = app_page.intensities([one(1, np.linspace(0, 0.6, 7)), one(2, np.zeros(7))])
+    drawn = page.intensities([one(1, np.linspace(0, 0.6, 7)), one(2, np.zeros(7))])
     assert drawn.count("<table") == 2 and "Face 1: fear" in drawn
     assert "width:60.0%" in drawn and "<td>0.60</td>" in drawn
-    assert app_page.intensities([one(1, None)]) == ""
+    assert page.intensities([one(1, None)]) == ""
 
 
 def test_the_sample_of_columns_is_in_the_documentation():
     assert all(f"intensity_{name}" in INTENSITY_COLUMNS for name in FER_CLASSES)
-    assert "INTENSITY_COLUMNS" in (rtfer.analyse.__doc__ or "")
+    assert "INTENSITY_COLUMNS" in (analyze.__doc__ or "")

@@ -1,4 +1,4 @@
-"""`fer video` end to end: whole results for good films, one sentence for bad ones."""
+"""`fer video` end to end: whole results for good videos, one message for bad ones."""
 
 import errno
 import json
@@ -13,26 +13,26 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from films import Answers, Finder, picture, write, write_sound
 from typer.testing import CliRunner
+from videos import FakeDetector, FakeRecognizer, image, write, write_sound
 
 from fer_lib.errors import UserError
 from fer_tools.cli import video
 from fer_tools.cli.common import INTERRUPTED
 from fer_tools.cli.main import app
-from fer_tools.rtfer import analyze as video_command
-from fer_tools.rtfer.analyze import FILES, LOCK, Settings, films, run
+from fer_tools.rtfer import analyze
+from fer_tools.rtfer.analyze import FILES, LOCK, Settings, find_videos, run
 from fer_tools.rtfer.camera import MISSES, camera_frames
 from fer_tools.rtfer.engine import COLUMNS
 from fer_tools.rtfer.video_reader import read_frames
 
 
 @pytest.fixture
-def finder(monkeypatch):
+def detector(monkeypatch):
     """Faces where the test says, instead of Haar's."""
-    finder = Finder()
-    monkeypatch.setattr(video_command, "find_detector", lambda name, smallest: finder)
-    return finder
+    detector = FakeDetector()
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: detector)
+    return detector
 
 
 def results(out):
@@ -53,21 +53,21 @@ def a_gif(path):
         stream = file.add_stream("gif", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8"
         for number in range(5):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(number), format="rgb24")
             file.mux(stream.encode(frame.reformat(format="rgb8")))
         file.mux(stream.encode())
     return path
 
 
-# --------------------------------------------------------------------------- good films
+# --------------------------------------------------------------------------- good videos
 
 
-def test_all_files_are_written(tmp_path, finder):
-    finder.missing = [10, 11]
-    film = write(tmp_path / "a.mp4", 60)
-    told = run(film, tmp_path / "out", Answers(), Settings(smoothing_seconds=0.2))
-    summary, table = results(tmp_path / "out")
-    assert summary == json.loads(json.dumps(told))
+def test_all_files_are_written(tmp_path, detector):
+    detector.missing = [10, 11]
+    path = write(tmp_path / "a.mp4", 60)
+    summary = run(path, tmp_path / "out", FakeRecognizer(), Settings(smoothing_seconds=0.2))
+    written, table = results(tmp_path / "out")
+    assert written == json.loads(json.dumps(summary))
     assert summary["input"] == "a.mp4" and summary["ended"] == "whole"
     assert summary["frames"] == 60 and summary["frames_per_second"] == pytest.approx(25, abs=0.01)
     assert summary["frames_without_face"] == 2 and list(summary["faces"]) == ["1"]
@@ -90,88 +90,88 @@ def test_all_files_are_written(tmp_path, finder):
         ("8k.mp4", {"count": 2, "size": (7680, 4320)}, (720, 1280)),
     ],
 )
-def test_unusual_films(tmp_path, finder, name, settings, size):
-    run(write(tmp_path / name, **settings), tmp_path / "out", Answers(), Settings())
+def test_unusual_videos(tmp_path, detector, name, settings, size):
+    run(write(tmp_path / name, **settings), tmp_path / "out", FakeRecognizer(), Settings())
     summary, _ = results(tmp_path / "out")
     assert summary["frames"] == settings.get("count", 10) and list(summary["faces"]) == ["1"]
     assert next(read_frames(tmp_path / "out/annotated.mp4")).rgb.shape[:2] == size
 
 
-def test_gif(tmp_path, finder):
-    run(a_gif(tmp_path / "a.gif"), tmp_path / "out", Answers(), Settings())
+def test_gif(tmp_path, detector):
+    run(a_gif(tmp_path / "a.gif"), tmp_path / "out", FakeRecognizer(), Settings())
     assert results(tmp_path / "out")[0]["frames"] == 5
 
 
-def test_uneven_times_stay_in_table_and_film(tmp_path, finder):
+def test_uneven_times_stay_in_table_and_video(tmp_path, detector):
     stamps = [0, 40, 80, 280, 290, 1000, 1030, 2500]
-    film = write(tmp_path / "a.mkv", len(stamps), stamps=stamps, options={"bf": "0"})
-    run(film, tmp_path / "out", Answers(), Settings())
+    path = write(tmp_path / "a.mkv", len(stamps), stamps=stamps, options={"bf": "0"})
+    run(path, tmp_path / "out", FakeRecognizer(), Settings())
     _, table = results(tmp_path / "out")
     np.testing.assert_allclose(table.time_s, np.array(stamps) / 1000, atol=2e-3)
     times = [frame.time_s for frame in read_frames(tmp_path / "out/annotated.mp4")]
     np.testing.assert_allclose(times, np.array(stamps) / 1000, atol=2e-3)
 
 
-def test_no_face_at_all(tmp_path, finder):
-    finder.boxes = ()
-    told = run(write(tmp_path / "a.mp4", 10), tmp_path / "out", Answers(), Settings())
+def test_no_face_at_all(tmp_path, detector):
+    detector.boxes = ()
+    summary = run(write(tmp_path / "a.mp4", 10), tmp_path / "out", FakeRecognizer(), Settings())
     summary, table = results(tmp_path / "out")
     assert summary["faces"] == {} and not table.face_found.any() and table.valence.isna().all()
-    assert "No face was seen" in video_command.in_words(told, tmp_path)
+    assert "No face was seen" in analyze.report(summary, tmp_path)
 
 
-def test_a_face_that_leaves_for_long_and_returns_is_told_as_two(tmp_path, finder):
-    finder.missing = range(30, 110)  # 3.2 s: longer than the tracker remembers
-    run(write(tmp_path / "a.mp4", 140), tmp_path / "out", Answers(), Settings())
+def test_a_face_that_leaves_for_long_and_returns_is_two_faces(tmp_path, detector):
+    detector.missing = range(30, 110)  # 3.2 s: longer than the tracker remembers
+    run(write(tmp_path / "a.mp4", 140), tmp_path / "out", FakeRecognizer(), Settings())
     summary, table = results(tmp_path / "out")
     assert list(summary["faces"]) == ["1", "2"] and summary["frames_without_face"] == 80
     assert (table.face_id[110:] == 2).all()
 
 
-def test_passing_finds_are_in_the_csv_only(tmp_path, finder):
+def test_brief_faces_are_in_the_csv_only(tmp_path, detector):
     from fer_lib.faces.detection import Box
 
-    class Flicker(Finder):
-        def __call__(self, picture):
+    class Flicker(FakeDetector):
+        def __call__(self, image):
             extra = [Box(48, 0, 8, 8)] if self.calls == 20 else []
-            return super().__call__(picture) + extra
+            return super().__call__(image) + extra
 
-    video_command.find_detector = lambda name, smallest: Flicker()
-    run(write(tmp_path / "a.mp4", 60), tmp_path / "out", Answers(), Settings())
+    analyze.find_detector = lambda name, smallest: Flicker()
+    run(write(tmp_path / "a.mp4", 60), tmp_path / "out", FakeRecognizer(), Settings())
     summary, table = results(tmp_path / "out")
     assert list(summary["faces"]) == ["1"] and summary["brief_finds"] == 1
     assert set(table.face_id) == {1, 2}
 
 
-def test_without_annotation_there_is_no_film(tmp_path, finder):
-    film, out = write(tmp_path / "a.mp4", 10), tmp_path / "out"
-    run(film, out, Answers(), Settings())
-    run(film, out, Answers(), Settings(annotate=False))
+def test_without_annotation_there_is_no_video(tmp_path, detector):
+    path, out = write(tmp_path / "a.mp4", 10), tmp_path / "out"
+    run(path, out, FakeRecognizer(), Settings())
+    run(path, out, FakeRecognizer(), Settings(annotate=False))
     assert {file.name for file in out.iterdir()} == set(FILES) - {"annotated.mp4"}
 
 
-def test_half_a_file_is_kept_and_told(tmp_path, finder):
-    film = write(tmp_path / "a.mp4", 100, container={"movflags": "faststart"}, options={"g": "5"})
-    film.write_bytes(film.read_bytes()[: film.stat().st_size * 6 // 10])
-    told = run(film, tmp_path / "out", Answers(), Settings())
+def test_half_a_file_is_analyzed(tmp_path, detector):
+    path = write(tmp_path / "a.mp4", 100, container={"movflags": "faststart"}, options={"g": "5"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    summary = run(path, tmp_path / "out", FakeRecognizer(), Settings())
     summary, _ = results(tmp_path / "out")
     assert 10 < summary["frames"] < 100
     assert summary["ended"].endswith(f"{summary['frames']} of 100 frames could be read")
-    assert "cut short" in video_command.in_words(told, tmp_path)
+    assert "cut short" in analyze.report(summary, tmp_path)
 
 
-# --------------------------------------------------------------------------- bad films
+# --------------------------------------------------------------------------- bad videos
 
 
-def a_film_without_pictures(path):
+def a_video_without_frames(path):
     write(path, 30)
     head, rest = path.read_bytes().split(b"mdat")
-    pictures, tables = rest.split(b"moov")
-    path.write_bytes(head + b"mdat" + bytes(len(pictures) - 4) + pictures[-4:] + b"moov" + tables)
+    frames, tables = rest.split(b"moov")
+    path.write_bytes(head + b"mdat" + bytes(len(frames) - 4) + frames[-4:] + b"moov" + tables)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("missing.mp4", "does not exist"),
         ("empty.mp4", "0 bytes"),
@@ -180,16 +180,16 @@ def a_film_without_pictures(path):
         ("hollow.mp4", "no frame that can be decoded"),
     ],
 )
-def test_bad_films_are_told_in_one_sentence(tmp_path, finder, monkeypatch, name, words):
-    monkeypatch.setattr(video, "load_model", lambda *_: Answers())
+def test_bad_videos_end_in_one_message(tmp_path, detector, monkeypatch, name, message):
+    monkeypatch.setattr(video, "load_model", lambda *_: FakeRecognizer())
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("I am a letter.\n" * 50)
     write_sound(tmp_path / "sound.mp4")
-    a_film_without_pictures(tmp_path / "hollow.mp4")
+    a_video_without_frames(tmp_path / "hollow.mp4")
     result = fer("video", tmp_path / name, "--out", tmp_path / "out")
     assert result.exit_code == 2
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
-    assert len(errors) == 1 and words in errors[0] and "Traceback" not in result.output
+    assert len(errors) == 1 and message in errors[0] and "Traceback" not in result.output
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
@@ -197,15 +197,15 @@ def fer(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_folder_of_films(tmp_path, finder, monkeypatch):
-    monkeypatch.setattr(video, "load_model", lambda *_: Answers())
+def test_a_folder_of_videos(tmp_path, detector, monkeypatch):
+    monkeypatch.setattr(video, "load_model", lambda *_: FakeRecognizer())
     source, out = tmp_path / "in", tmp_path / "in" / "out"
     (source / "more").mkdir(parents=True)
     write(source / "a.mp4", 5)
     write(source / "a.mkv", 6)
     write(source / "more" / "b.mp4", 7)
-    (source / "note.mp4").write_text("no film\n" * 99)
-    for _ in range(2):  # the second time, `out` holds films too
+    (source / "note.mp4").write_text("no video\n" * 99)
+    for _ in range(2):  # the second time, `out` holds videos too
         result = fer("video", source, "--out", out)
         assert result.exit_code == 1 and "note.mp4 is no video" in result.stderr
         found = {s.parent.relative_to(out).as_posix() for s in out.rglob("summary.json")}
@@ -214,11 +214,11 @@ def test_a_folder_of_films(tmp_path, finder, monkeypatch):
 
 
 def test_inputs(tmp_path):
-    assert films("0", tmp_path) == [(0, tmp_path)]
+    assert find_videos("0", tmp_path) == [(0, tmp_path)]
     with pytest.raises(UserError, match="holds no video"):
-        films(str(tmp_path), tmp_path / "out")
+        find_videos(str(tmp_path), tmp_path / "out")
     with pytest.raises(UserError, match="does not exist: check the spelling"):
-        films("non.mp4", tmp_path)
+        find_videos("non.mp4", tmp_path)
 
 
 def test_help_and_wrong_options():
@@ -230,33 +230,33 @@ def test_help_and_wrong_options():
 # --------------------------------------------------------------------------- the folder
 
 
-def test_a_full_disk_is_told(tmp_path, finder, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, detector, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    film = write(tmp_path / "a.mp4", 10)
-    monkeypatch.setattr(video_command, "save_line", full)
+    path = write(tmp_path / "a.mp4", 10)
+    monkeypatch.setattr(analyze, "save_line", full)
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
-        run(film, tmp_path / "out", Answers(), Settings())
+        run(path, tmp_path / "out", FakeRecognizer(), Settings())
     assert not list((tmp_path / "out").glob("*part*"))
     assert not (tmp_path / "out" / "valence.csv").exists()
 
 
 @pytest.mark.parametrize("name", ["file", "file/out"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path, finder, name):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path, detector, name):
     (tmp_path / "file").touch()
-    film = write(tmp_path / "a.mp4", 3)
+    path = write(tmp_path / "a.mp4", 3)
     with pytest.raises(UserError, match="cannot be written"):
-        run(film, tmp_path / name, Answers(), Settings())
+        run(path, tmp_path / name, FakeRecognizer(), Settings())
 
 
-def test_two_runs_at_once_are_refused(tmp_path, finder):
-    film, out = write(tmp_path / "a.mp4", 3), tmp_path / "out"
-    with video_command._own(out):
+def test_two_runs_at_once_are_refused(tmp_path, detector):
+    path, out = write(tmp_path / "a.mp4", 3), tmp_path / "out"
+    with analyze._locked(out):
         with pytest.raises(UserError, match="out is in use by another run: wait"):
-            run(film, out, Answers(), Settings())
+            run(path, out, FakeRecognizer(), Settings())
         assert [file.name for file in out.iterdir()] == [LOCK]
-    run(film, out, Answers(), Settings())
+    run(path, out, FakeRecognizer(), Settings())
     results(out)
 
 
@@ -264,26 +264,26 @@ SLOW = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" would have it ignored
-from films import Answers, Finder
+from videos import FakeRecognizer, FakeDetector
 from fer_tools.cli import video
 from fer_tools.cli.main import app
-from fer_tools.rtfer import analyze as video_command
-class Slow(Finder):
-    def __call__(self, picture):
+from fer_tools.rtfer import analyze
+class Slow(FakeDetector):
+    def __call__(self, image):
         if self.calls == 60:
             print("midway", flush=True)
         time.sleep(0.01)
-        return super().__call__(picture)
-video_command.find_detector = lambda name, smallest: Slow()
-video.load_model = lambda *_: Answers()
+        return super().__call__(image)
+analyze.find_detector = lambda name, smallest: Slow()
+video.load_model = lambda *_: FakeRecognizer()
 app(["video", sys.argv[1], "--out", sys.argv[2]])
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_midway_leaves_whole_files(tmp_path):
-    film, out = write(tmp_path / "a.mp4", 2000), tmp_path / "out"
-    command = [sys.executable, "-c", SLOW, str(film), str(out)]
+    path, out = write(tmp_path / "a.mp4", 2000), tmp_path / "out"
+    command = [sys.executable, "-c", SLOW, str(path), str(out)]
     paths = os.pathsep.join([*sys.path, os.path.dirname(__file__)])
     process = subprocess.Popen(
         command, env=os.environ | {"PYTHONPATH": paths},
@@ -292,9 +292,9 @@ def test_ctrl_c_midway_leaves_whole_files(tmp_path):
     assert process.stdout.readline() == "midway\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED and "Traceback" not in errors, errors
-    assert "Stopped early" in said
+    assert "Stopped early" in output
     summary, _ = results(out)
     assert summary["ended"] == "interrupted" and 32 <= summary["frames"] < 2000
 
@@ -315,7 +315,7 @@ class Camera:
         self.reads += 1
         if self.reads > self.lasts or self.reads in self.skips:
             return False, None
-        return True, picture(self.reads)[:, :, ::-1]
+        return True, image(self.reads)[:, :, ::-1]
 
     def release(self):
         self.released += 1
@@ -331,22 +331,22 @@ def test_a_camera_gives_frames_until_it_is_pulled_out():
 
 
 @pytest.mark.parametrize(
-    ("camera", "words"),
-    [(Camera(0, opens=False), "cannot be opened: connect it"), (Camera(0), "gives no picture")],
+    ("camera", "message"),
+    [(Camera(0, opens=False), "cannot be opened: connect it"), (Camera(0), "gives no frame")],
 )
-def test_an_absent_camera_is_told(tmp_path, finder, monkeypatch, camera, words):
-    with pytest.raises(UserError, match=f"camera 3 {words}"):
+def test_an_absent_camera_is_reported(tmp_path, detector, monkeypatch, camera, message):
+    with pytest.raises(UserError, match=f"camera 3 {message}"):
         list(camera_frames(3, open_camera=lambda _: camera))
     assert camera.released == 1
-    with pytest.raises(UserError, match=f"camera 3 {words}"):
-        run(3, tmp_path / "out", Answers(), Settings(),
+    with pytest.raises(UserError, match=f"camera 3 {message}"):
+        run(3, tmp_path / "out", FakeRecognizer(), Settings(),
             frames=lambda n: camera_frames(n, open_camera=lambda _: camera))  # fmt: skip
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_camera_end_to_end(tmp_path, finder):
+def test_a_camera_end_to_end(tmp_path, detector):
     camera = Camera(40)
-    run(0, tmp_path / "out", Answers(), Settings(),
+    run(0, tmp_path / "out", FakeRecognizer(), Settings(),
         frames=lambda n: camera_frames(n, open_camera=lambda _: camera))  # fmt: skip
     summary, _ = results(tmp_path / "out")
     assert summary["input"] == "camera 0" and summary["frames"] == 40 and camera.released == 1

@@ -1,4 +1,4 @@
-"""The page in a real browser: video, webcam, pictures, bad input, two tabs, no request outside.
+"""The page in a real browser: video, webcam, images, bad input, two tabs, no request outside.
 
 Debian's Chromium is driven by Playwright; its fake camera is fed by a drawn face.
 """
@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
+from videos import observation
 
-from fer_lib.faces.detection import Box
 from fer_tools.cli.common import USER_ERROR
 from fer_tools.cli.main import app
-from fer_tools.rtfer.app import page as page
-from fer_tools.rtfer.app.sessions import Desk, Limits
-from fer_tools.rtfer.engine import Seen
+from fer_tools.rtfer.app import page
+from fer_tools.rtfer.app.sessions import Limits, SessionStore
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
 
@@ -45,7 +44,7 @@ def shelf(tmp_path_factory):
     (folder / "camera.mjpeg").write_bytes(b"".join(jpeg.tobytes() for jpeg in jpegs))
     Image.fromarray(frames[0]).save(folder / "portrait.png")
     Image.fromarray(np.full((200, 300, 3), 120, np.uint8)).save(folder / "plain.png")
-    (folder / "broken.png").write_text("no picture")
+    (folder / "broken.png").write_text("no image")
     (folder / "text.mp4").write_text("no video")
     return folder
 
@@ -54,19 +53,19 @@ def shelf(tmp_path_factory):
 def server(tmp_path_factory):
     """The page's address and its temporary folder; videos of up to 3 s, files of up to 1 MB."""
     server = pytest.importorskip("fer_tools.rtfer.app.server")
-    folder = tmp_path_factory.mktemp("desk").resolve()
+    folder = tmp_path_factory.mktemp("store").resolve()
     limits = Limits(minutes=0.05, megabytes=1)
     with socket.socket() as probe:
-        probe.bind((app.ADDRESS, 0))
+        probe.bind((server.ADDRESS, 0))
         port = probe.getsockname()[1]
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    desk = Desk(folder, limits)
-    blocks = server.build(desk, "fer13-7")
+    store = SessionStore(folder, limits)
+    blocks = server.build(store, "fer13-7")
     server.launch(blocks, port, limits, open_browser=False)
-    yield f"http://{app.ADDRESS}:{port}/", folder
+    yield f"http://{server.ADDRESS}:{port}/", folder
     blocks.close(verbose=False)
-    desk.close_all()
+    store.close_all()
     assert not folder.exists()
     if before is None:
         del os.environ["GRADIO_TEMP_DIR"]
@@ -119,12 +118,12 @@ def wait_until(holds, seconds=60):
 
 def upload(opened, file):
     opened.set_input_files("#video-file input[type=file]", file)
-    opened.locator("#video-told", has_text="Press Analyse").wait_for()
+    opened.locator("#video-message", has_text="Press Analyse").wait_for()
 
 
-def analyse(opened):
+def analyze(opened):
     opened.click("#analyse")
-    opened.locator("#video-told", has_text="Done.").wait_for()
+    opened.locator("#video-message", has_text="Done.").wait_for()
     opened.locator("#line .main-svg").first.wait_for()
 
 
@@ -132,7 +131,7 @@ def analyse(opened):
 def test_video(tab, shelf, tmp_path):
     opened = tab()
     upload(opened, shelf / "sample.mp4")
-    analyse(opened)
+    analyze(opened)
     opened.wait_for_function("document.querySelector('#annotated video')?.duration > 1.5")
     at = "document.querySelector('#annotated video').currentTime"
 
@@ -150,8 +149,8 @@ def test_video(tab, shelf, tmp_path):
     slider.press("ArrowRight")
     opened.wait_for_function(f"Math.abs({at} - 0.5) < 0.1")
 
-    words = opened.inner_text("#video-words")
-    assert "mean" in words and "not what a person feels" in words
+    summary = opened.inner_text("#video-summary")
+    assert "mean" in summary and "not what a person feels" in summary
     for button, name, start in (
         ("#csv", "valence.csv", "frame,time_s,face_id"),
         ("#report", "valence.html", "<"),
@@ -179,19 +178,19 @@ def test_webcam(tab, server):
     points = re.findall(r"[\d.]+,([\d.]+)", opened.evaluate(drawn))
     assert len(set(points)) > 1  # the line follows the face
     opened.locator("#boxes-shown rect").first.wait_for(state="attached")
-    assert re.search(r"One face: it looks \w+, [+-]\d", opened.inner_text("#live-told"))
+    assert re.search(r"One face: it looks \w+, [+-]\d", opened.inner_text("#live-message"))
     files = [path for path in server[1].rglob("*") if path.is_file()]
-    assert files == []  # no picture of the camera is written
+    assert files == []  # no image of the camera is written
 
 
 @browser_test
-def test_webcam_and_pictures_show_intensities(tab, shelf):
+def test_webcam_and_images_show_intensities(tab, shelf):
     opened = tab(permissions=["camera"])
     opened.get_by_label("Model").click()
     opened.get_by_role("option", name=re.compile("^ferplus-7-vgg .*intensities")).click()
-    opened.get_by_role("tab", name="Pictures").click()
-    opened.set_input_files("#picture-files input[type=file]", [shelf / "portrait.png"])
-    strengths = opened.locator("#pictures table", has_text="How strong each is").locator("td")
+    opened.get_by_role("tab", name="Images").click()
+    opened.set_input_files("#image-files input[type=file]", [shelf / "portrait.png"])
+    strengths = opened.locator("#images table", has_text="How strong each is").locator("td")
     strengths.first.wait_for()
     values = [float(text) for text in strengths.all_inner_texts() if text.strip()]
     assert len(values) == 7 and min(values) >= 0 and max(values) <= 1
@@ -204,28 +203,28 @@ def test_webcam_and_pictures_show_intensities(tab, shelf):
 
 
 @browser_test
-def test_pictures_and_bad_input(tab, shelf):
+def test_images_and_bad_input(tab, shelf):
     opened = tab()
     opened.set_input_files("#video-file input[type=file]", shelf / "text.mp4")
-    error = opened.locator("#video-told .error")
+    error = opened.locator("#video-message .error")
     error.wait_for()
     assert re.match(r"text\.mp4 is no video that can be read", error.inner_text())
     opened.click("#analyse")
     opened.wait_for_timeout(500)
     error.wait_for()
-    assert "Traceback" not in opened.content() and "/desk" not in error.inner_text()
+    assert "Traceback" not in opened.content() and "/store" not in error.inner_text()
 
-    opened.get_by_role("tab", name="Pictures").click()
+    opened.get_by_role("tab", name="Images").click()
     files = [shelf / name for name in ("portrait.png", "plain.png", "broken.png")]
-    opened.set_input_files("#picture-files input[type=file]", files)
-    opened.locator("#pictures figure").nth(1).wait_for()
-    first, second = opened.locator("#pictures figure").all()
+    opened.set_input_files("#image-files input[type=file]", files)
+    opened.locator("#images figure").nth(1).wait_for()
+    first, second = opened.locator("#images figure").all()
     assert first.locator("rect").count() == 2  # one box, white under colour
     shares = [int(cell.split()[0]) for cell in first.locator("td:last-child").all_inner_texts()]
     assert len(shares) == 7 and 96 <= sum(shares) <= 104
     assert "looks" in first.locator("img").get_attribute("alt")
     assert "no face was found" in second.inner_text()
-    assert "broken.png is not an image" in opened.inner_text("#picture-told")
+    assert "broken.png is not an image" in opened.inner_text("#image-message")
 
 
 @browser_test
@@ -233,7 +232,7 @@ def test_limits(tab, shelf, tmp_path):
     opened = tab()
     write_video(tmp_path, seed=7, seconds=4)
     opened.set_input_files("#video-file input[type=file]", tmp_path / "sample.mp4")
-    error = opened.locator("#video-told .error")
+    error = opened.locator("#video-message .error")
     error.wait_for()
     assert "sample.mp4 is longer than 0.05 minutes" in error.inner_text()
     large = tmp_path / "large.mp4"
@@ -251,8 +250,8 @@ def test_two_tabs_and_a_dark_phone(tab, shelf, server):
     for opened in (one, two):
         upload(opened, shelf / "sample.mp4")
     one.context.close()
-    wait_until(lambda: len(list(server[1].glob("tab-*"))) == 1)
-    analyse(two)
+    wait_until(lambda: len(list(server[1].glob("session-*"))) == 1)
+    analyze(two)
     assert two.evaluate("document.documentElement.scrollWidth") <= 400  # nothing sticks out
     dark = two.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
@@ -261,7 +260,7 @@ def test_two_tabs_and_a_dark_phone(tab, shelf, server):
 # ---------------------------------------------------------------------------- without a browser
 
 
-def test_a_port_that_is_taken_is_told_in_one_sentence():
+def test_a_port_that_is_taken_is_one_sentence():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -271,13 +270,13 @@ def test_a_port_that_is_taken_is_told_in_one_sentence():
     assert re.match(rf"Error: port {port} .*--port {port + 1}\.\n$", result.output)
 
 
-def test_an_unknown_detector_is_told_in_one_sentence():
+def test_an_unknown_detector_is_one_sentence():
     result = CliRunner().invoke(app, ["app", "--no-browser", "--port", "1", "--detector", "no"])
     assert result.exit_code == USER_ERROR and "no" in result.output
 
 
 def seen(value, face_id=1):
-    return Seen(face_id, Box(0, 0, 9, 9), np.array([0.2, 0.3, 0.5]), value, value, True)
+    return observation([0.2, 0.3, 0.5], face_id, value=value)
 
 
 def test_the_live_line_has_gaps_where_no_face_was_seen():
@@ -295,30 +294,30 @@ def test_each_face_has_its_line_and_the_past_leaves_the_drawing():
     assert "2 faces: face 1 looks positive, +0.10" in drawn
 
 
-def test_words_are_text_never_markup():
-    told = page.told("<img src=x>.mp4 is no video\nsecond", "error")
-    assert "<img" not in told and told.count("<p>") == 2
-    picture = page.picture(np.zeros((9, 9, 3), np.uint8), [], '"><script>', "")
-    assert "<script>" not in picture
+def test_messages_are_text_never_markup():
+    message = page.message("<img src=x>.mp4 is no video\nsecond", "error")
+    assert "<img" not in message and message.count("<p>") == 2
+    image = page.image(np.zeros((9, 9, 3), np.uint8), [], '"><script>', "")
+    assert "<script>" not in image
 
 
-def test_a_desk_deletes_what_no_tab_needs(tmp_path):
-    desk = Desk(tmp_path / "desk", Limits())
-    desk.folder.mkdir()
-    shared = desk.folder / "hash" / "film.mp4"
+def test_a_store_deletes_what_no_session_needs(tmp_path):
+    store = SessionStore(tmp_path / "store", Limits())
+    store.folder.mkdir()
+    shared = store.folder / "hash" / "video.mp4"
     shared.parent.mkdir()
-    shared.write_text("film")
+    shared.write_text("video")
     for name in ("one", "two"):
-        desk.keep_only(name, [shared])
-        (desk.tab(name).folder / "valence.csv").write_text("line")
-    first = desk.tab("one")
-    desk.close("one")
+        store.keep_only(name, [shared])
+        (store.session(name).folder / "valence.csv").write_text("line")
+    first = store.session("one")
+    store.close("one")
     assert first.stop.is_set() and not first.folder.exists()
-    assert shared.exists() and (desk.tab("two").folder / "valence.csv").exists()
-    desk.keep_only("two", [])
-    assert not shared.exists() and list(desk.tab("two").folder.iterdir()) == []
-    desk.close_all()
-    assert not desk.folder.exists()
+    assert shared.exists() and (store.session("two").folder / "valence.csv").exists()
+    store.keep_only("two", [])
+    assert not shared.exists() and list(store.session("two").folder.iterdir()) == []
+    store.close_all()
+    assert not store.folder.exists()
 
 
 def test_nothing_of_the_page_names_another_host():

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from films import Answers, Finder, write
+from videos import FakeDetector, FakeRecognizer, write
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
-from fer_lib.inference.recognizer import Recogniser, published_weights
-from fer_tools.rtfer.engine import COLUMNS, Engine, analyse, largest_face
+from fer_lib.inference.recognizer import Recognizer, published_weights
+from fer_tools.rtfer.engine import COLUMNS, Engine, analyze, largest_face
 from fer_tools.rtfer.smoothing import smooth
 from fer_tools.rtfer.valence import save_line, thirds
 from fer_tools.rtfer.video_reader import Frame, read_frames
@@ -21,7 +21,7 @@ from fer_tools.synthetic_faces.world import write_video
 MISSING = [name for name in COLUMNS if name not in ("frame", "time_s", "face_found")]
 
 
-def stills(count, size=(48, 64)):
+def frames_of(count, size=(48, 64)):
     """Frames whose grey is their number."""
     return [Frame(i, i / 25, np.full((*size, 3), i % 256, np.uint8)) for i in range(count)]
 
@@ -32,18 +32,18 @@ class Walker:
     margin = 0.0
 
     def __init__(self, step=1, missing=()):
-        self.step, self.missing, self.looked = step, missing, []
+        self.step, self.missing, self.searched = step, missing, []
 
-    def __call__(self, picture):
-        number = int(picture[0, 0, 0])
-        self.looked.append(number)
+    def __call__(self, image):
+        number = int(image[0, 0, 0])
+        self.searched.append(number)
         return [] if number in self.missing else [Box(self.step * number, 5, 20, 20)]
 
 
 def test_one_row_a_frame_with_gaps(tmp_path):
     path, gap = write(tmp_path / "a.mp4", 80), [0, 33, 34, 35, 79]
-    engine = Engine(Answers(), Finder(gap), smoothing_seconds=0.1)
-    table = analyse(path, engine)
+    engine = Engine(FakeRecognizer(), FakeDetector(gap), smoothing_seconds=0.1)
+    table = analyze(path, engine)
     assert list(table) == COLUMNS and table.frame.tolist() == list(range(80))
     assert table.attrs["ended"] == "whole"
     np.testing.assert_allclose(table.time_s, np.arange(80) / 25, atol=1e-4)
@@ -60,22 +60,22 @@ def test_one_row_a_frame_with_gaps(tmp_path):
     np.testing.assert_allclose(table.valence_sd, sd)
 
 
-def test_live_and_recorded_say_the_same(tmp_path):
-    frames = stills(70)
-    live, heard = Engine(Answers(), Walker(missing=[20, 21])), []
-    table = analyse(frames, Engine(Answers(), Walker(missing=[20, 21])),
-                    on_frame=lambda frame, seen: heard.append((frame.index, seen)))  # fmt: skip
+def test_live_and_recorded_are_the_same(tmp_path):
+    frames = frames_of(70)
+    live, heard = Engine(FakeRecognizer(), Walker(missing=[20, 21])), []
+    table = analyze(frames, Engine(FakeRecognizer(), Walker(missing=[20, 21])),
+                    on_frame=lambda frame, faces: heard.append((frame.index, faces)))  # fmt: skip
     assert [index for index, _ in heard] == list(range(70))
-    for frame, (_, told) in zip(frames, heard, strict=True):
-        seen = live.look(frame.rgb, frame.time_s)
-        assert [(s.face_id, s.box, s.fresh) for s in seen] == [
-            (s.face_id, s.box, s.fresh) for s in told
+    for frame, (_, observed) in zip(frames, heard, strict=True):
+        seen = live.process_frame(frame.rgb, frame.time_s)
+        assert [(s.face_id, s.box, s.detected) for s in seen] == [
+            (s.face_id, s.box, s.detected) for s in observed
         ]
-        assert [s.smooth for s in seen] == pytest.approx([s.smooth for s in told])
+        assert [s.smooth for s in seen] == pytest.approx([s.smooth for s in observed])
     assert heard[20][1] == [] and heard[22][1][0].smooth == heard[22][1][0].valence  # starts anew
     assert heard[19][1][0].smooth != heard[19][1][0].valence
     assert table.valence.dropna().tolist() == pytest.approx(
-        [one.valence for _, told in heard for one in told]
+        [one.valence for _, observed in heard for one in observed]
     )
 
 
@@ -83,15 +83,15 @@ def test_several_faces_have_a_row_and_a_line_each():
     class Two:
         margin = 0.0
 
-        def __call__(self, picture):
-            number = int(picture[0, 0, 0])
+        def __call__(self, image):
+            number = int(image[0, 0, 0])
             big, small = Box(0, 0, 20, 20), Box(40, 20, 10, 10)
             return [big, small] if number % 3 else [small]
 
-    frames = stills(12)
+    frames = frames_of(12)
     for frame in frames:
         frame.rgb[20:, 40:] = 255
-    table = analyse(frames, Engine(Answers(), Two(), smoothing_seconds=0.2))
+    table = analyze(frames, Engine(FakeRecognizer(), Two(), smoothing_seconds=0.2))
     assert table.groupby("frame").size().tolist() == [1, 2, 2] * 4
     one, two = table[table.face_id == 1], table[table.face_id == 2]
     assert (one.w == 10).all() and len(one) == 12 and (one.valence == 1).all()
@@ -103,44 +103,44 @@ def test_several_faces_have_a_row_and_a_line_each():
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 12])
 def test_every_third_frame_is_searched_and_boxes_move_evenly_between(count):
     walker = Walker(step=3)
-    table = analyse(stills(count), Engine(Answers(), walker, every=3))
-    assert walker.looked == sorted({*range(0, count, 3), count - 1})
+    table = analyze(frames_of(count), Engine(FakeRecognizer(), walker, every=3))
+    assert walker.searched == sorted({*range(0, count, 3), count - 1})
     assert table.x.tolist() == [3 * i for i in range(count)]
 
 
 def test_no_box_is_carried_where_the_next_search_finds_no_face():
-    table = analyse(stills(12), Engine(Answers(), Walker(missing=[6]), every=3))
+    table = analyze(frames_of(12), Engine(FakeRecognizer(), Walker(missing=[6]), every=3))
     assert table.frame[table.face_found].tolist() == [0, 1, 2, 3, 9, 10, 11]
     assert set(table.face_id.dropna()) == {1}
 
 
 def test_live_boxes_are_carried_over_till_the_next_search():
-    engine = Engine(Answers(), Walker(missing=[6]), every=3)
-    seen = [engine.look(frame.rgb, frame.time_s) for frame in stills(10)]
-    assert [[(s.box.x, s.fresh) for s in now] for now in seen[:5]] == [
+    engine = Engine(FakeRecognizer(), Walker(missing=[6]), every=3)
+    seen = [engine.process_frame(frame.rgb, frame.time_s) for frame in frames_of(10)]
+    assert [[(s.box.x, s.detected) for s in now] for now in seen[:5]] == [
         [(0, True)], [(0, False)], [(0, False)], [(3, True)], [(3, False)],
     ]  # fmt: skip
     assert [len(now) for now in seen[6:]] == [0, 0, 0, 1]
     engine.reset()
-    assert engine.look(stills(1)[0].rgb, 0.0)[0].face_id == 1
+    assert engine.process_frame(frames_of(1)[0].rgb, 0.0)[0].face_id == 1
 
 
 def test_settings_are_checked_and_the_detector_brings_its_margin():
     with pytest.raises(ValueError, match="every"):
-        Engine(Answers(), Finder(), every=0)
-    finder = Finder()
-    finder.margin = 0.25
-    assert Engine(Answers(), finder).margin == 0.25
-    assert Engine(Answers(), finder, margin=0.0).margin == 0.0
+        Engine(FakeRecognizer(), FakeDetector(), every=0)
+    detector = FakeDetector()
+    detector.margin = 0.25
+    assert Engine(FakeRecognizer(), detector).margin == 0.25
+    assert Engine(FakeRecognizer(), detector, margin=0.0).margin == 0.0
 
 
 def test_no_face_at_all_gives_empty_rows():
-    table = analyse(stills(5), Engine(Answers(), Finder(range(5))))
+    table = analyze(frames_of(5), Engine(FakeRecognizer(), FakeDetector(range(5))))
     assert len(table) == 5 and not table.face_found.any() and table[MISSING].isna().all(axis=None)
 
 
 def test_the_csv_reads_back(tmp_path):
-    table = analyse(stills(12), Engine(Answers(), Finder([4])))
+    table = analyze(frames_of(12), Engine(FakeRecognizer(), FakeDetector([4])))
     save_line(table, tmp_path / "out" / "valence.csv")
     text = (tmp_path / "out" / "valence.csv").read_text()
     assert text.splitlines()[5] == "4,0.1600,,False" + "," * 10
@@ -148,10 +148,10 @@ def test_the_csv_reads_back(tmp_path):
     np.testing.assert_allclose(back.valence, table.valence, atol=1e-4)
 
 
-def test_a_cut_file_is_told(tmp_path):
+def test_a_cut_file_says_how_much_is_missing(tmp_path):
     path = write(tmp_path / "a.mp4", 100, container={"movflags": "faststart"}, options={"g": "5"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    table = analyse(path, Engine(Answers(), Finder()))
+    table = analyze(path, Engine(FakeRecognizer(), FakeDetector()))
     assert 10 < len(table) < 100
     assert table.attrs["ended"] == (
         f"a.mp4 is cut short or damaged: {len(table)} of 100 frames could be read"
@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_what_was_read():
         if frame.index == 40:
             raise KeyboardInterrupt
 
-    table = analyse(stills(500), Engine(Answers(), Finder()), on_frame=interrupt)
+    table = analyze(frames_of(500), Engine(FakeRecognizer(), FakeDetector()), on_frame=interrupt)
     assert table.attrs["ended"] == "interrupted"
     assert 40 <= len(table) < 200 and table.frame.tolist() == list(range(len(table)))
     assert running_threads() == before
@@ -180,38 +180,38 @@ def test_errors_come_out_and_threads_end(where):
     before = running_threads()
 
     def frames():
-        yield from stills(50)
+        yield from frames_of(50)
         if where == "frames":
-            raise UserError("the film tore")
+            raise UserError("the video tore")
 
-    class Broken(Finder):
-        def __call__(self, picture):
+    class Broken(FakeDetector):
+        def __call__(self, image):
             if where == "detector" and self.calls > 3:
-                raise UserError("the film tore")
-            return super().__call__(picture)
+                raise UserError("the video tore")
+            return super().__call__(image)
 
     def on_frame(frame, seen):
         if where == "on_frame":
-            raise UserError("the film tore")
+            raise UserError("the video tore")
 
-    with pytest.raises(UserError, match="the film tore"):
-        analyse(frames(), Engine(Answers(), Broken()), on_frame=on_frame)
+    with pytest.raises(UserError, match="the video tore"):
+        analyze(frames(), Engine(FakeRecognizer(), Broken()), on_frame=on_frame)
     assert running_threads() == before
 
 
-def test_nothing_to_look_at_is_told():
-    with pytest.raises(UserError, match="no frame to look at"):
-        analyse([], Engine(Answers(), Finder()))
+def test_a_video_without_frames_is_refused():
+    with pytest.raises(UserError, match="no frame to analyze"):
+        analyze([], Engine(FakeRecognizer(), FakeDetector()))
 
 
 def test_memory_is_flat_in_length_and_bounded_for_large_frames():
-    def film(count, size):
+    def video(count, size):
         for i in range(count):
             yield Frame(i, i / 25, np.full((*size, 3), i % 256, np.uint8))
 
     def peak(count, size):
         tracemalloc.start()
-        analyse(film(count, size), Engine(Answers(), Finder()))
+        analyze(video(count, size), Engine(FakeRecognizer(), FakeDetector()))
         _, top = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return top
@@ -226,7 +226,7 @@ def test_the_sample_video_end_to_end(tmp_path):
     """Haar finds the drawn face where it is, and nothing while it is away."""
     write_video(tmp_path, seed=7, seconds=2.0)
     truth = pd.read_csv(tmp_path / "sample_truth.csv")
-    table = largest_face(analyse(tmp_path / "sample.mp4", Engine(Answers())))
+    table = largest_face(analyze(tmp_path / "sample.mp4", Engine(FakeRecognizer())))
     assert len(table) == len(truth)
     np.testing.assert_allclose(table.time_s, truth.time_s, atol=1e-3)
     assert table.face_found[truth.face_present == 1].mean() > 0.9
@@ -241,19 +241,19 @@ def test_closing_early_frees_the_file(tmp_path):
     def stop(frame, seen):
         raise KeyboardInterrupt
 
-    analyse(read_frames(path), Engine(Answers(), Finder()), on_frame=stop)
+    analyze(read_frames(path), Engine(FakeRecognizer(), FakeDetector()), on_frame=stop)
     path.unlink()
 
 
-FILM = Path(__file__).parents[2] / "data/raw/video/sad_to_happy.mp4"
+VIDEO = Path(__file__).parents[2] / "data/raw/video/sad_to_happy.mp4"
 
 
-@pytest.mark.skipif(not FILM.exists(), reason=f"{FILM} is not there")
+@pytest.mark.skipif(not VIDEO.exists(), reason=f"{VIDEO} is not there")
 def test_a_real_face_goes_from_sad_to_happy():
     """A woman who cries, then laughs; every sixth frame will do."""
-    frames = [Frame(f.index // 6, f.time_s, f.rgb) for f in read_frames(FILM) if f.index % 6 == 0]
-    recogniser = Recogniser.load(published_weights() / "fer13-3.safetensors", "cpu")
-    table = analyse(frames, Engine(recogniser))
+    frames = [Frame(f.index // 6, f.time_s, f.rgb) for f in read_frames(VIDEO) if f.index % 6 == 0]
+    recognizer = Recognizer.load(published_weights() / "fer13-3.safetensors", "cpu")
+    table = analyze(frames, Engine(recognizer))
     assert table.face_found.mean() > 0.95
     course = thirds(largest_face(table)).valence
     assert course["first third"] < course["last third"] - 0.8

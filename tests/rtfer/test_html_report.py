@@ -1,4 +1,4 @@
-"""The page holds its data, asks for nothing, says its words; both drawings keep gaps as gaps."""
+"""The page holds its data, asks for nothing, shows its summary; both drawings keep gaps as gaps."""
 
 import json
 import re
@@ -62,16 +62,16 @@ def test_one_face_is_drawn_with_band_changes_and_gap():
         assert min(x for x in trace.x if x is not None) >= START
 
 
-def test_several_faces_differ_by_more_than_colour():
+def test_several_faces_differ_by_more_than_color():
     valence = 0.5 * np.sin(np.arange(60) / 9)
     table = pd.concat([smoothed(valence, face=face) for face in range(1, 14)])
     drawing = figure(table)
     bold = [trace for trace in drawing.data if trace.showlegend is None]
     assert [trace.name for trace in bold] == [f"face {face}" for face in range(1, 14)]
-    looks = {(trace.line.color, trace.line.dash) for trace in bold}
-    assert len(looks) == 12
+    styles = {(trace.line.color, trace.line.dash) for trace in bold}
+    assert len(styles) == 12
     labels = [text for trace in drawing.data if trace.mode == "markers+text" for text in trace.text]
-    assert labels == [f"<b>{face}</b>" for face in range(1, 14)]  # said at the line too
+    assert labels == [f"<b>{face}</b>" for face in range(1, 14)]  # named at the line too
 
 
 def test_a_long_line_is_thinned_but_keeps_its_gaps():
@@ -113,9 +113,9 @@ def test_the_page_is_whole_and_asks_for_nothing(tmp_path):
     assert "default-src 'none'" in own and "<script src" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; {b}.mp4" in own
     assert CAVEAT in own and own.count(CAVEAT) == 1
-    for said in ("<h2>Face 1</h2>", "<h2>Face 2</h2>", "prefers-color-scheme: dark", "lang=\"en\"",
+    for text in ("<h2>Face 1</h2>", "<h2>Face 2</h2>", "prefers-color-scheme: dark", "lang=\"en\"",
                  "width=device-width", "aria-label=\"Valence over time"):  # fmt: skip
-        assert said in own
+        assert text in own
     assert len(page) > 1_000_000  # plotly.js is inside
 
 

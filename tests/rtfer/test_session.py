@@ -1,4 +1,4 @@
-"""What is told of a line: known facts of lines made by hand, and nothing of what is not there."""
+"""Facts of lines made by hand, and nothing made up for what is not there."""
 
 import json
 from itertools import pairwise
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import ruptures
 
-from fer_tools.rtfer.session import CAVEAT, SHARES, change_points, describe, in_words, lines
+from fer_tools.rtfer.session import CAVEAT, PROBABILITIES, change_points, describe, lines, summarize
 
 
 def a_table(valence, rate=10.0, face=1, times=None):
@@ -21,16 +21,16 @@ def a_table(valence, rate=10.0, face=1, times=None):
         "time_s": np.arange(len(valence)) / rate if times is None else times,
         "face_id": pd.array(np.where(seen, face, 0), dtype="Int64"),
         "face_found": seen,
-        **dict(zip(SHARES, shares.T, strict=True)),
+        **dict(zip(PROBABILITIES, shares.T, strict=True)),
         "valence": valence,
     }).assign(face_id=lambda t: t.face_id.where(t.face_found))  # fmt: skip
 
 
-def told(valence, **settings):
+def facts_of(valence, **settings):
     facts = describe(a_table(valence, **settings))
     json.dumps(facts, allow_nan=False)  # raises at a NaN
-    assert CAVEAT in in_words(facts) or "not seen" in in_words(facts)
-    assert "nan" not in in_words(facts).lower() and "None" not in in_words(facts)
+    assert CAVEAT in summarize(facts) or "not seen" in summarize(facts)
+    assert "nan" not in summarize(facts).lower() and "None" not in summarize(facts)
     return facts
 
 
@@ -38,7 +38,7 @@ def told(valence, **settings):
 
 
 def test_time_in_each_state_and_gaps():
-    facts = told(np.repeat([0.9, -0.8, np.nan, 0.1, np.nan], [30, 20, 10, 50, 5]))
+    facts = facts_of(np.repeat([0.9, -0.8, np.nan, 0.1, np.nan], [30, 20, 10, 50, 5]))
     assert facts["seconds"] == 11.5 and facts["seconds_seen"] == 10 and facts["frames_seen"] == 100
     assert facts["gaps"] == {"count": 2, "seconds": 1.5, "longest_s": 1.0}
     seconds = {name: state["seconds"] for name, state in facts["states"].items()}
@@ -49,7 +49,7 @@ def test_time_in_each_state_and_gaps():
 
 def test_uneven_frames_weigh_by_how_long_they_stand():
     times = np.concatenate([np.arange(50) / 50, 1 + np.arange(4) / 4])  # a second each
-    facts = told(np.repeat([0.9, -0.9], [50, 4]), times=times)
+    facts = facts_of(np.repeat([0.9, -0.9], [50, 4]), times=times)
     assert facts["states"]["negative"]["seconds"] == pytest.approx(0.77)  # the last: a usual step
     assert facts["states"]["positive"]["seconds"] == pytest.approx(1.0)
 
@@ -57,7 +57,7 @@ def test_uneven_frames_weigh_by_how_long_they_stand():
 def test_spread_variability_and_inertia_of_whole_seconds():
     rng = np.random.default_rng(0)
     seconds = rng.uniform(-0.9, 0.9, 60)
-    facts = told(np.repeat(seconds, 10) + np.tile([0.05, -0.05], 300))
+    facts = facts_of(np.repeat(seconds, 10) + np.tile([0.05, -0.05], 300))
     assert facts["sd"] == pytest.approx(seconds.std(), abs=1e-4)
     assert facts["variability"] == pytest.approx(np.square(np.diff(seconds)).mean(), abs=1e-4)
     expected = np.corrcoef(seconds[:-1], seconds[1:])[0, 1]
@@ -70,12 +70,12 @@ def test_inertia_of_a_known_process(rho):
     seconds = np.zeros(3000)
     for i in range(1, len(seconds)):
         seconds[i] = rho * seconds[i - 1] + rng.normal(0, 0.1)
-    assert told(np.repeat(seconds, 4), rate=4)["inertia"] == pytest.approx(rho, abs=0.06)
+    assert facts_of(np.repeat(seconds, 4), rate=4)["inertia"] == pytest.approx(rho, abs=0.06)
 
 
 def test_only_neighbouring_seconds_are_paired():
     seconds = np.tile([0.5, np.nan, -0.5, np.nan], 20)
-    facts = told(np.repeat(seconds, 10))
+    facts = facts_of(np.repeat(seconds, 10))
     assert facts["sd"] is None and facts["variability"] is None and facts["inertia"] is None
     assert facts["gaps"]["count"] == 40
 
@@ -83,7 +83,7 @@ def test_only_neighbouring_seconds_are_paired():
 @pytest.mark.parametrize("rate", [3.0, 10.0, 30.0])
 def test_facts_hardly_depend_on_the_frame_rate(rate):
     times = np.arange(int(60 * rate)) / rate
-    facts = told(0.6 * np.sin(times / 4), rate=rate)
+    facts = facts_of(0.6 * np.sin(times / 4), rate=rate)
     assert facts["sd"] == pytest.approx(0.6 / 2**0.5, abs=0.03)
     assert facts["inertia"] == pytest.approx(np.cos(1 / 4), abs=0.03)
     assert len(facts["change_points"]) == pytest.approx(6, abs=3)
@@ -97,7 +97,7 @@ def test_facts_hardly_depend_on_the_frame_rate(rate):
 def test_steps_are_found_where_they_are(noise, rate):
     rng = np.random.default_rng(7)
     levels = np.repeat([-0.6, 0.5, -0.1], (np.array([8, 12, 10]) * rate).astype(int))
-    facts = told(levels + rng.normal(0, noise, len(levels)), rate=rate)
+    facts = facts_of(levels + rng.normal(0, noise, len(levels)), rate=rate)
     changes = facts["change_points"]
     assert [c["time_s"] for c in changes] == pytest.approx([8, 20], abs=0.41)
     close = 0.06 + 3 * noise / (8 * rate) ** 0.5
@@ -107,7 +107,7 @@ def test_steps_are_found_where_they_are(noise, rate):
 
 def test_noise_is_no_change():
     rng = np.random.default_rng(1)
-    found = [len(told(rng.normal(0, 0.3, 1500), rate=25)["change_points"]) for _ in range(10)]
+    found = [len(facts_of(rng.normal(0, 0.3, 1500), rate=25)["change_points"]) for _ in range(10)]
     assert sum(found) <= 1
 
 
@@ -115,14 +115,14 @@ def test_a_blink_is_no_change_and_a_second_is():
     for frames, expected in ((10, 0), (30, 2)):  # 0.4 s, 1.2 s
         line = np.full(500, -0.5)
         line[200 : 200 + frames] = 0.6
-        assert len(told(line, rate=25)["change_points"]) == expected
+        assert len(facts_of(line, rate=25)["change_points"]) == expected
 
 
-def test_nothing_is_said_of_a_gap():
-    assert told(np.repeat([-0.8, np.nan, 0.8], [50, 10, 50]))["change_points"] == []
+def test_no_change_is_found_in_a_gap():
+    assert facts_of(np.repeat([-0.8, np.nan, 0.8], [50, 10, 50]))["change_points"] == []
     lost = np.repeat([-0.8, 0.8], [50, 50])
     lost[::9] = np.nan  # single frames lost here and there do not hide the change
-    assert len(told(lost, rate=25)["change_points"]) == 1
+    assert len(facts_of(lost, rate=25)["change_points"]) == 1
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -145,20 +145,20 @@ def test_the_cuts_are_the_best_ones(seed):
 
 def test_lines_with_little_in_them():
     for valence in ([], [np.nan], [np.nan] * 50):
-        facts = told(valence)
+        facts = facts_of(valence)
         assert facts["mean"] is None and facts["frames_seen"] == 0
         assert facts["states"]["positive"] == {"seconds": 0.0, "share": None}
-        assert in_words(facts).startswith("The face was not seen")
-    one = told([0.8])
+        assert summarize(facts).startswith("The face was not seen")
+    one = facts_of([0.8])
     assert one["mean"] == 0.8 and one["seconds"] == 0 and one["states"]["positive"]["share"] == 1
-    assert "seen in one frame" in in_words(one)
-    short = told([0.8, 0.6] * 10)
+    assert "seen in one frame" in summarize(one)
+    short = facts_of([0.8, 0.6] * 10)
     assert short["mean"] == pytest.approx(0.7)
     for name in ("sd", "variability", "inertia"):
         assert one[name] is None and short[name] is None
-    flat = told(np.full(300, -0.3))
+    flat = facts_of(np.full(300, -0.3))
     assert (flat["sd"], flat["variability"], flat["inertia"]) == (0.0, 0.0, None)
-    assert flat["change_points"] == [] and "did not change lastingly" in in_words(flat)
+    assert flat["change_points"] == [] and "did not change lastingly" in summarize(flat)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -167,7 +167,7 @@ def test_any_line_gives_facts_that_hold_together(seed):
     count = int(rng.integers(2, 400))
     line = np.clip(np.cumsum(rng.normal(0, 0.2, count)), -1, 1)
     line[rng.random(count) < rng.choice([0, 0.1, 0.6])] = np.nan
-    facts = told(line, times=np.cumsum(rng.uniform(0.01, 0.3, count)))
+    facts = facts_of(line, times=np.cumsum(rng.uniform(0.01, 0.3, count)))
     assert facts["seconds_seen"] + facts["gaps"]["seconds"] == pytest.approx(
         facts["seconds"], abs=1e-3
     )
@@ -202,7 +202,7 @@ def test_each_face_gets_a_line_with_every_frame():
         describe(table)
 
 
-def test_a_film_without_faces_has_no_lines():
+def test_a_video_without_faces_has_no_lines():
     assert lines(a_table([np.nan] * 5)) == {}
     assert list(lines(a_table([0.1, 0.2]).drop(columns="face_id"))) == [1]
 
@@ -214,14 +214,14 @@ def test_a_table_read_back_from_csv_tells_the_same(tmp_path):
     assert describe(lines(back)[1]) == describe(lines(table)[1])
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- summary
 
 
 def test_the_summary_is_plain():
-    facts = told(np.repeat([-0.7, 0.6, np.nan, -0.2, 0.7, -0.8], [300, 700, 50, 300, 200, 300]))
-    text = in_words(facts)
+    facts = facts_of(np.repeat([-0.7, 0.6, np.nan, -0.2, 0.7, -0.8], [300, 700, 50, 300, 200, 300]))
+    text = summarize(facts)
     assert "seen for 3:00 of 3:05; for 5.0 s it was not, in one gap." in text
     assert "positive for 50%, negative for 33%, neutral for 17% of the time" in text
     assert "Its level changed 3 times: at 30.0 s from -0.70 to +0.60, at 2:15" in text
-    many = told(np.tile(np.repeat([-0.5, 0.5], 100), 4))
-    assert "Its level changed 7 times. The 3 largest changes: at" in in_words(many)
+    many = facts_of(np.tile(np.repeat([-0.5, 0.5], 100), 4))
+    assert "Its level changed 7 times. The 3 largest changes: at" in summarize(many)

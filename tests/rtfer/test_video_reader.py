@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from films import HEIGHT, WIDTH, close_to, picture, write, write_sound
+from videos import HEIGHT, WIDTH, close_to, image, write, write_sound
 
 from fer_lib.errors import UserError
 from fer_tools.rtfer.valence import compare, correlation, crops, lag_seconds, thirds
@@ -16,7 +16,7 @@ from fer_tools.rtfer.video_reader import pick_frames, read_frames, video_info
 # --------------------------------------------------------------------------- reading
 
 
-def test_frames_come_in_order_with_their_pictures_and_times(tmp_path):
+def test_frames_come_in_order_with_their_images_and_times(tmp_path):
     frames = list(read_frames(write(tmp_path / "a.mp4", 40)))
     assert [frame.index for frame in frames] == list(range(40))
     np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(40) / 25, atol=1e-4)
@@ -38,7 +38,7 @@ def test_uneven_times_are_kept(tmp_path):
 @pytest.mark.parametrize("turn", [90, 180, -90])
 def test_rotation_is_applied(tmp_path, turn):
     frame = next(read_frames(write(tmp_path / "a.mp4", 3, turn=turn)))
-    expected = np.rot90(picture(0), turn // 90)
+    expected = np.rot90(image(0), turn // 90)
     assert frame.rgb.shape == expected.shape and frame.rgb.flags.c_contiguous
     places = [(5, 5), (5, -5), (-5, 5), (-5, -5)]
     for place in places:
@@ -71,7 +71,7 @@ def test_gif(tmp_path):
         stream = file.add_stream("gif", rate=10)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "rgb8"
         for number in range(5):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(number), format="rgb24")
             file.mux(stream.encode(frame.reformat(format="rgb8")))
         file.mux(stream.encode())
     frames = list(read_frames(tmp_path / "a.gif"))
@@ -124,7 +124,7 @@ def test_closing_early_frees_the_file(tmp_path):
 # --------------------------------------------------------------------------- bad files
 
 
-def test_bad_files_are_told_in_one_sentence(tmp_path):
+def test_bad_files_end_in_one_message(tmp_path):
     files = {
         "empty.mp4": b"",
         "text.mp4": b"I am a letter, not a video.\n" * 50,
@@ -142,18 +142,18 @@ def test_bad_files_are_told_in_one_sentence(tmp_path):
         "cut.mp4": "no video that can be read", "sound.mp4": "holds sound alone",
         "song.mp3": "holds sound alone",
     }  # fmt: skip
-    for name, words in expected.items():
+    for name, message in expected.items():
         for reader in (lambda path: list(read_frames(path)), video_info):
-            with pytest.raises(UserError, match=f"{name} .*{words}.*: ") as told:
+            with pytest.raises(UserError, match=f"{name} .*{message}.*: ") as raised:
                 reader(tmp_path / name)
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(raised.value)
 
 
-def test_a_video_without_frames_is_told(tmp_path):
+def test_a_video_without_frames_is_refused(tmp_path):
     path = write(tmp_path / "a.mp4", 30)
     head, rest = path.read_bytes().split(b"mdat")
-    pictures, tables = rest.split(b"moov")
-    path.write_bytes(head + b"mdat" + bytes(len(pictures) - 4) + pictures[-4:] + b"moov" + tables)
+    frames, tables = rest.split(b"moov")
+    path.write_bytes(head + b"mdat" + bytes(len(frames) - 4) + frames[-4:] + b"moov" + tables)
     with pytest.raises(UserError, match="no frame that can be decoded"):
         list(read_frames(path))
 
@@ -185,19 +185,19 @@ def test_compare_counts_only_faces_that_are_present_and_found():
     truth = pd.DataFrame({"valence": true, "face_present": 1})
     truth.loc[150:, "face_present"] = 0
     answers = np.where(np.arange(200) < 150, true + 0.1, 9.0)  # wild, but nobody is there
-    told = compare(a_line(answers, found), truth)
-    assert list(told.index) == ["frame by frame", "smoothed"]
+    compared = compare(a_line(answers, found), truth)
+    assert list(compared.index) == ["frame by frame", "smoothed"]
     expected = [1, 0.1, 0]
-    np.testing.assert_allclose(told.loc["frame by frame"], expected, atol=1e-9)
-    assert told.loc["smoothed", "mean absolute error"] > 0.2
+    np.testing.assert_allclose(compared.loc["frame by frame"], expected, atol=1e-9)
+    assert compared.loc["smoothed", "mean absolute error"] > 0.2
     with pytest.raises(UserError, match="200 rows, the video 199 frames"):
         compare(a_line(answers[1:], found[1:]), truth)
 
 
 def test_thirds_are_equally_long_in_time():
     table = a_line(np.repeat([-1.0, 0.5, 1.0], [34, 33, 34]), np.arange(101) != 5)
-    told = thirds(table)
-    assert told.valence.tolist() == [-1, 0.5, 1] and told.frames.tolist() == [33, 33, 34]
+    compared = thirds(table)
+    assert compared.valence.tolist() == [-1, 0.5, 1] and compared.frames.tolist() == [33, 33, 34]
     short = thirds(a_line(np.array([0.4]), np.array([True])))
     assert short.valence.iloc[0] == 0.4 and short.frames.tolist()[0] == 1
 

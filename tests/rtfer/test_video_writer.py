@@ -1,4 +1,4 @@
-"""Films are playable, true to time, and readable at any size."""
+"""Videos are playable, true to time, and readable at any size."""
 
 import errno
 import subprocess
@@ -8,27 +8,26 @@ import time
 import av
 import numpy as np
 import pytest
-from films import close_to, picture
+from videos import close_to, image, observation
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
-from fer_tools.rtfer import video_writer as film
-from fer_tools.rtfer.engine import Seen
+from fer_tools.rtfer import video_writer
 from fer_tools.rtfer.video_reader import read_frames
-from fer_tools.rtfer.video_writer import FilmWriter, History, annotate
+from fer_tools.rtfer.video_writer import History, VideoWriter, annotate
 
 PLACE = Box(100, 60, 80, 80)
 
 
-def a_face(valence, face_id=1, box=PLACE, fresh=True):
-    shares = np.array([max(-valence, 0), 1 - abs(valence), max(valence, 0)])
-    return Seen(face_id, box, shares, valence, valence, fresh)
+def a_face(valence, face_id=1, box=PLACE, detected=True):
+    probabilities = [max(-valence, 0), 1 - abs(valence), max(valence, 0)]
+    return observation(probabilities, face_id, box, valence, detected)
 
 
-def film_of(path, stamps, size=(64, 48), **settings):
-    with FilmWriter(path, *size, **settings) as writer:
+def video_of(path, stamps, size=(64, 48), **settings):
+    with VideoWriter(path, *size, **settings) as writer:
         for number, stamp in enumerate(stamps):
-            writer.write(picture(number, size[1], size[0]), stamp)
+            writer.write(image(number, size[1], size[0]), stamp)
     return path
 
 
@@ -36,7 +35,7 @@ def film_of(path, stamps, size=(64, 48), **settings):
 
 
 def test_browsers_play_it(tmp_path):
-    path = film_of(tmp_path / "a.mp4", np.arange(60) / 25)
+    path = video_of(tmp_path / "a.mp4", np.arange(60) / 25)
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         assert stream.codec.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
@@ -50,9 +49,9 @@ def test_browsers_play_it(tmp_path):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.7])
-def test_uneven_times_and_pictures_are_kept(tmp_path, shift):
+def test_uneven_times_and_frames_are_kept(tmp_path, shift):
     stamps = shift + np.array([0, 40, 80, 280, 290, 1000, 1030, 2500]) / 1000
-    frames = list(read_frames(film_of(tmp_path / "a.mp4", stamps, rate=8 / 2.5)))
+    frames = list(read_frames(video_of(tmp_path / "a.mp4", stamps, rate=8 / 2.5)))
     times = np.array([frame.time_s for frame in frames])
     np.testing.assert_allclose(times - times[0], stamps - stamps[0], atol=1e-3)
     for number, frame in enumerate(frames):
@@ -61,39 +60,39 @@ def test_uneven_times_and_pictures_are_kept(tmp_path, shift):
 
 @pytest.mark.parametrize("size", [(61, 47), (64, 47), (1, 1)])
 def test_odd_sides_are_padded(tmp_path, size):
-    (frame,) = read_frames(film_of(tmp_path / "a.mp4", [0.0], size))
+    (frame,) = read_frames(video_of(tmp_path / "a.mp4", [0.0], size))
     assert frame.rgb.shape == (size[1] + size[1] % 2, size[0] + size[0] % 2, 3)
 
 
 def test_8k_is_shrunk(tmp_path):
-    path = film_of(tmp_path / "a.mp4", [0.0, 0.04], (7680, 4320))
+    path = video_of(tmp_path / "a.mp4", [0.0, 0.04], (7680, 4320))
     shapes = {frame.rgb.shape for frame in read_frames(path)}
     assert shapes == {(720, 1280, 3)}
 
 
 def test_a_size_that_changes_midway_is_fitted(tmp_path):
-    with FilmWriter(tmp_path / "a.mp4", 64, 48) as writer:
-        writer.write(picture(0), 0.0)
-        writer.write(picture(1, 96, 128), 0.1)
+    with VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
+        writer.write(image(0), 0.0)
+        writer.write(image(1, 96, 128), 0.1)
     assert len(list(read_frames(tmp_path / "a.mp4"))) == 2
 
 
 def broken_off(path, error):
-    """A film of one picture, whose writing `error` ends."""
-    with FilmWriter(path, 64, 48) as writer:
-        writer.write(picture(0), 0.0)
+    """A video of one frame, whose writing `error` ends."""
+    with VideoWriter(path, 64, 48) as writer:
+        writer.write(image(0), 0.0)
         raise error
 
 
-def test_no_picture_no_file_and_an_error_leaves_nothing(tmp_path):
-    FilmWriter(tmp_path / "a.mp4", 64, 48).close()
+def test_no_frame_no_file_and_an_error_leaves_nothing(tmp_path):
+    VideoWriter(tmp_path / "a.mp4", 64, 48).close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RuntimeError):
         broken_off(tmp_path / "a.mp4", RuntimeError)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_finishes_the_film(tmp_path):
+def test_ctrl_c_finishes_the_video(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         broken_off(tmp_path / "a.mp4", KeyboardInterrupt)
     assert len(list(read_frames(tmp_path / "a.mp4"))) == 1
@@ -102,8 +101,8 @@ def test_ctrl_c_finishes_the_film(tmp_path):
 KILLED = """
 import sys, time, numpy as np
 from pathlib import Path
-from fer_tools.rtfer.video_writer import FilmWriter
-writer = FilmWriter(Path(sys.argv[1]), 64, 48)
+from fer_tools.rtfer.video_writer import VideoWriter
+writer = VideoWriter(Path(sys.argv[1]), 64, 48)
 noise = np.random.default_rng(0)
 for number in range(300):
     writer.write(noise.integers(0, 256, (48, 64, 3)).astype(np.uint8), number / 25)
@@ -123,28 +122,28 @@ def test_a_killed_run_leaves_a_playable_file(tmp_path):
     assert 150 <= len(frames) <= 300
 
 
-def test_a_full_disk_is_told_and_nothing_stays(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_stays(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def write_all():
-        with FilmWriter(tmp_path / "a.mp4", 64, 48) as writer:
+        with VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
             monkeypatch.setattr(writer, "_even", full)
             for number in range(50):
-                writer.write(picture(number), number / 25)
+                writer.write(image(number), number / 25)
 
     with pytest.raises(UserError, match=r"a.mp4 cannot be written \(No space left on device\): "):
         write_all()
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(film.os, "replace", full)
+    monkeypatch.setattr(video_writer.os, "replace", full)
     with pytest.raises(UserError, match="No space left"):
-        film_of(tmp_path / "a.mp4", [0.0, 0.04])
+        video_of(tmp_path / "a.mp4", [0.0, 0.04])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
-        FilmWriter(tmp_path / "none" / "a.mp4", 64, 48)
+        VideoWriter(tmp_path / "none" / "a.mp4", 64, 48)
 
 
 # --------------------------------------------------------------------------- drawing
@@ -155,25 +154,27 @@ def grey(height=360, width=640):
 
 
 @pytest.mark.parametrize("valence", [-0.9, 0.0, 0.9])
-def test_the_box_has_the_colour_of_its_state(valence):
+def test_the_box_has_the_color_of_its_state(valence):
     rgb = grey()
     drawn = annotate(rgb, [a_face(valence)])
     assert (rgb == 90).all() and drawn.shape == rgb.shape
-    colour = film.STATE_COLOURS[round(np.sign(valence)) + 1]
+    color = video_writer.STATE_COLORS[round(np.sign(valence)) + 1]
     for x, y in ((100, 100), (180, 100), (140, 140)):
-        assert tuple(drawn[y, x]) == colour
+        assert tuple(drawn[y, x]) == color
     assert (drawn[90:110, 130:150] == 90).all()  # the face itself is left free
 
 
-def test_label_sign_and_score_are_told(monkeypatch):
-    said = []
-    put = film.cv2.putText
+def test_label_sign_and_score_are_drawn(monkeypatch):
+    texts = []
+    put = video_writer.cv2.putText
     monkeypatch.setattr(
-        film.cv2, "putText", lambda p, text, *rest: said.append(text) or put(p, text, *rest)
+        video_writer.cv2,
+        "putText",
+        lambda p, text, *rest: texts.append(text) or put(p, text, *rest),
     )
     annotate(grey(), [a_face(-0.5)])
     annotate(grey(), [a_face(0.75), a_face(0.0, 2, Box(300, 60, 50, 50))])
-    assert said == ["- negative -0.50", "2: o neutral +0.00", "1: + positive +0.75"]
+    assert texts == ["- negative -0.50", "2: o neutral +0.00", "1: + positive +0.75"]
 
 
 @pytest.mark.parametrize("size", [(180, 320), (1080, 1920), (4320, 7680), (48, 64), (2, 2)])
@@ -185,22 +186,24 @@ def test_any_size_is_drawn_and_text_is_large_enough(size):
     drawn = annotate(grey(*size), [a_face(0.5, box=big)], history)
     assert drawn.shape[1] == min(size[1], 1280)
     assert abs(drawn.shape[0] / drawn.shape[1] - size[0] / size[1]) < 0.01
-    letters = film.cv2.getTextSize("+0.50", film.FONT, film._text_scale(*drawn.shape[:2]), 1)[0][1]
+    letters = video_writer.cv2.getTextSize(
+        "+0.50", video_writer.FONT, video_writer._text_scale(*drawn.shape[:2]), 1
+    )[0][1]
     assert letters >= 9
 
 
 @pytest.mark.parametrize(
     "box", [Box(-50, -40, 200, 200), Box(600, 340, 90, 90), Box(0, 0, 640, 360)]
 )
-def test_labels_stay_inside_the_picture(box):
+def test_labels_stay_inside_the_image(box):
     drawn = annotate(grey(), [a_face(0.9, box=box)])
-    green = (drawn == film.STATE_COLOURS[2]).all(axis=2)
+    green = (drawn == video_writer.STATE_COLORS[2]).all(axis=2)
     assert green[2:-2, 2:-2].sum() > 1000  # the label's ground
 
 
-def line_pixels(picture):
+def line_pixels(drawn):
     """Columns of the strip in which the white line stands, and its mean row in each."""
-    strip = (picture[275:, 30:610] > 200).all(axis=2)
+    strip = (drawn[275:, 30:610] > 200).all(axis=2)
     return {x: np.flatnonzero(strip[:, x]).mean() for x in range(580) if strip[:, x].any()}
 
 
@@ -218,7 +221,7 @@ def test_the_line_grows_from_left_to_right_and_has_gaps():
     assert means[0] > means[1] > means[2]  # it rises
 
 
-def test_history_stays_small_however_long_the_film_is():
+def test_history_stays_small_however_long_the_video_is():
     history = History()
     for number in range(20_000):
         seen = [a_face(np.sin(number / 100), face) for face in range(1, 4)]

@@ -13,7 +13,7 @@ from processes import gone
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import run_nb
-from run_nb import joined_streams, normalise, run, seconds_of_work, target_name
+from run_nb import joined_streams, normalize, run, seconds_of_work, target_name
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_streams_are_joined_and_times_dropped():
     assert [o.text for o in joined_streams(parts)] == ["ab", "c", "d"]
     cell = nbformat.v4.new_code_cell("1", metadata={"papermill": {"duration": 1}, "tags": ["x"]})
     page = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"start": "now"}})
-    clean = normalise(page)
+    clean = normalize(page)
     assert "papermill" not in clean.metadata
     assert clean.cells[0].metadata == {"tags": ["x"]}
     assert clean.cells[0].id == "cell-0"

@@ -1,4 +1,4 @@
-"""The command line: every kind of picture, one row a face, one sentence an error."""
+"""The command line: every kind of image, one row a face, one message an error."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_lib.data.images import read_grey
-from fer_lib.inference.recognizer import Recogniser
+from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import MSFERNet
@@ -34,7 +34,7 @@ def fer(*arguments):
 
 
 def save_random(path, task="fer13-7"):
-    """Weights of a small untrained network whose answers differ from face to face."""
+    """Weights of a small untrained network whose predictions differ from face to face."""
     torch.manual_seed(3)
     model = MSFERNet(len(TASKS[task]), SMALL)
     with torch.no_grad():
@@ -81,30 +81,30 @@ def test_one_row_a_face(shelf, tmp_path):
     result = predict(shelf, tmp_path / "two.png", "--csv", tmp_path / "out.csv")
     assert result.exit_code == 0, result.output
     first, second = table(tmp_path / "out.csv")
-    shares = [f"p_{name}" for name in TASKS["fer13-7"]]
-    assert list(first) == ["path", "x", "y", "w", "h", "label", "confidence", *shares, "valence"]
+    probabilities = [f"p_{name}" for name in TASKS["fer13-7"]]
+    assert list(first) == ["path", "x", "y", "w", "h", "label", "confidence", *probabilities, "valence"]
     assert first["path"] == second["path"] == str(tmp_path / "two.png")
     assert int(first["x"]) > 300 > int(second["x"]) + int(second["w"])
     for row in (first, second):
-        numbers = {name: float(row[name]) for name in shares}
+        numbers = {name: float(row[name]) for name in probabilities}
         assert sum(numbers.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(numbers, key=numbers.get)[2:]
         assert float(row["confidence"]) == max(numbers.values())
         negative = sum(numbers[f"p_{name}"] for name in ("angry", "disgust", "fear", "sad"))
         assert float(row["valence"]) == pytest.approx(numbers["p_happy"] - negative, abs=1e-5)
-    assert "2 face(s) in 1 picture(s)." in result.stderr
+    assert "2 face(s) in 1 image(s)." in result.stderr
 
 
-def test_the_row_is_what_the_model_says_of_the_crop(shelf, tmp_path):
+def test_the_row_is_what_the_model_predicts_for_the_crop(shelf, tmp_path):
     from fer_lib.faces.detection import Box, crop_face
 
     predict(shelf, shelf / "portrait.png", "--csv", tmp_path / "out.csv", "--margin", "0.3")
     (row,) = table(tmp_path / "out.csv")
     box = Box(*(int(row[side]) for side in "xywh"))
     crop = crop_face(read_grey(shelf / "portrait.png"), box, margin=0.3)
-    recogniser = Recogniser.load(shelf / "seven.safetensors", device="cpu")
-    expected = recogniser.probabilities(crop[None])[0]
-    got = [float(row[f"p_{name}"]) for name in recogniser.classes]
+    recognizer = Recognizer.load(shelf / "seven.safetensors", device="cpu")
+    expected = recognizer.probabilities(crop[None])[0]
+    got = [float(row[f"p_{name}"]) for name in recognizer.classes]
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -117,13 +117,13 @@ def test_cropped_faces_are_taken_whole(shelf, tmp_path):
     rows = table(out)
     assert [row["path"] for row in rows] == [str(tmp_path / f"{i:03d}.png") for i in range(70)]
     assert all(row[side] == "" for row in rows for side in "xywh")
-    recogniser = Recogniser.load(shelf / "three.safetensors", device="cpu")
-    expected = recogniser.probabilities(np.stack([noise(seed) for seed in range(70)]))
-    got = [[float(row[f"p_{name}"]) for name in recogniser.classes] for row in rows]
+    recognizer = Recognizer.load(shelf / "three.safetensors", device="cpu")
+    expected = recognizer.probabilities(np.stack([noise(seed) for seed in range(70)]))
+    got = [[float(row[f"p_{name}"]) for name in recognizer.classes] for row in rows]
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_a_picture_without_a_face_keeps_its_row(shelf, tmp_path):
+def test_an_image_without_a_face_keeps_its_row(shelf, tmp_path):
     Image.fromarray(np.full((100, 100), 90, np.uint8)).save(tmp_path / "wall.png")
     out = tmp_path / "out.csv"
     result = predict(shelf, shelf / "portrait.png", tmp_path / "wall.png", "--csv", out)
@@ -131,7 +131,7 @@ def test_a_picture_without_a_face_keeps_its_row(shelf, tmp_path):
     face, wall = table(out)
     assert face["label"] != ""
     assert wall.pop("path") == str(tmp_path / "wall.png") and set(wall.values()) == {""}
-    assert "1 face(s) in 2 picture(s); 1 picture(s) without a face" in result.stderr
+    assert "1 face(s) in 2 image(s); 1 image(s) without a face" in result.stderr
     assert "--faces-are-cropped" not in result.stderr
     assert "--faces-are-cropped" in predict(shelf, tmp_path / "wall.png").stderr
 
@@ -151,9 +151,9 @@ def test_any_file_name_is_shown_as_it_is(shelf, tmp_path):
     assert path.name in predict(shelf, path, "--faces-are-cropped").stdout
 
 
-def test_unreadable_pictures_are_told_and_the_others_done(shelf, tmp_path):
+def test_unreadable_images_are_reported_and_the_others_done(shelf, tmp_path):
     Image.fromarray(noise()).save(tmp_path / "a_good.png")
-    (tmp_path / "b_text.png").write_text("no picture")
+    (tmp_path / "b_text.png").write_text("no image")
     (tmp_path / "c_empty.jpg").touch()
     Image.fromarray(noise(side=1)).save(tmp_path / "d_pixel.png")
     (tmp_path / "e_cut.png").write_bytes((shelf / "portrait.png").read_bytes()[:5000])
@@ -162,18 +162,18 @@ def test_unreadable_pictures_are_told_and_the_others_done(shelf, tmp_path):
     result = predict(shelf, tmp_path, "--faces-are-cropped", "--csv", out)
     assert result.exit_code == 1
     assert [row["path"][-10:] for row in table(out)] == ["a_good.png", "f_good.png"]
-    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    messages = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     bad = [("b_text.png", "not an image"), ("c_empty.jpg", "0 bytes"),
            ("d_pixel.png", "1x1"), ("e_cut.png", "damaged")]  # fmt: skip
-    assert len(told) == len(bad)
-    for line, (name, words) in zip(told, bad, strict=True):
-        assert name in line and words in line
-    assert "4 picture(s) could not be read" in result.stderr
+    assert len(messages) == len(bad)
+    for line, (name, text) in zip(messages, bad, strict=True):
+        assert name in line and text in line
+    assert "4 image(s) could not be read" in result.stderr
     assert "Traceback" not in result.output
 
 
 @pytest.mark.parametrize("kind", ["16-bit", "RGBA", "CMYK", "EXIF"])
-def test_odd_pictures_give_the_plain_pictures_answer(shelf, tmp_path, kind):
+def test_odd_images_give_the_plain_images_row(shelf, tmp_path, kind):
     plain = Image.open(shelf / "portrait.png")
     grey = np.array(plain.convert("L"))
     path = tmp_path / "odd.png"
@@ -198,33 +198,33 @@ def test_odd_pictures_give_the_plain_pictures_answer(shelf, tmp_path, kind):
         assert float(got[name]) == pytest.approx(float(expected[name]), abs=tolerance), name
 
 
-def test_wrong_input_is_one_sentence_and_status_2(shelf, tmp_path):
+def test_wrong_input_is_one_message_and_status_2(shelf, tmp_path):
     portrait, weights = shelf / "portrait.png", shelf / "seven.safetensors"
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(weights.read_bytes()[:3000])
     (tmp_path / "folder").mkdir()
     (tmp_path / "out.csv").write_text("earlier results\n")
     there, nowhere = ["--csv", tmp_path / "out.csv"], ["--csv", tmp_path / "no" / "out.csv"]
-    mine = ["--model", weights]
+    model = ["--model", weights]
     cases = {
         "does not exist": [tmp_path / "nobody.png", *there],
         "holds no image": [tmp_path / "folder", *there],
         "fer99 is neither a model's name nor a file": [portrait, "--model", "fer99", *there],
         "damaged or cut short": [portrait, "--model", cut, *there],
-        "'toaster' is not available": [portrait, *mine, "--device", "toaster", *there],
-        "out.csv cannot be written": [portrait, *mine, *nowhere],
-        "folder cannot be written": [portrait, *mine, "--csv", tmp_path / "folder"],
+        "'toaster' is not available": [portrait, *model, "--device", "toaster", *there],
+        "out.csv cannot be written": [portrait, *model, *nowhere],
+        "folder cannot be written": [portrait, *model, "--csv", tmp_path / "folder"],
     }
-    for words, arguments in cases.items():
+    for text, arguments in cases.items():
         result = fer("predict", *arguments)
-        assert result.exit_code == 2, words
+        assert result.exit_code == 2, text
         *_, last = result.stderr.strip().splitlines()
-        assert last.startswith("Error: ") and words in last, result.output
+        assert last.startswith("Error: ") and text in last, result.output
         assert "Traceback" not in result.output
     assert (tmp_path / "out.csv").read_text() == "earlier results\n"
 
 
-def test_a_model_of_drawn_faces_says_so(shelf, tmp_path):
+def test_a_model_of_drawn_faces_warns(shelf, tmp_path):
     from fer_lib.models.weights import read_weights
 
     weights, card = read_weights(shelf / "seven.safetensors")
@@ -265,8 +265,8 @@ def test_study_paper_names_what_is_missing(project):
     root, runs = project
     result = fer("study", "paper")
     assert result.exit_code == 2 and runs == []
-    for words in ("fer2013.csv", "train and test", "CK+48", "cohn-kanade-images", "data/README.md"):
-        assert words in result.stderr, words
+    for text in ("fer2013.csv", "train and test", "CK+48", "cohn-kanade-images", "data/README.md"):
+        assert text in result.stderr, text
     (root / "data/raw/fer2013/train").mkdir(parents=True)
     assert "FER2013" in fer("study", "paper").stderr  # half of it is not enough
     (root / "data/raw/fer2013/test").mkdir()
@@ -304,17 +304,17 @@ def test_info_lists_models(project, shelf):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         (["--help"], ["predict", "study", "info", "fer predict photo.jpg"]),
         (["predict", "--help"], ["--model", "--faces-are-cropped", "--csv", "fer predict photos/"]),
         (["study", "--help"], ["sample", "paper", "dvc repro"]),
     ],
 )
-def test_help_shows_commands_and_examples(arguments, words):
+def test_help_shows_commands_and_examples(arguments, text):
     result = fer(*arguments)
     assert result.exit_code == 0
-    assert [word for word in words if word not in result.output] == []
+    assert [word for word in text if word not in result.output] == []
 
 
 def test_help_loads_nothing_heavy():

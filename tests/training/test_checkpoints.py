@@ -78,8 +78,6 @@ def test_prediction_does_not_depend_on_the_batch(stored):
     model, _ = stored
     whole, pieces = predict_logits(model, FACES), predict_logits(model, FACES, batch_size=2)
     torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=0)
-    mirrored = predict_logits(model, FACES, flip=True)
-    torch.testing.assert_close(mirrored, predict_logits(model, FACES.flip(2), flip=True))
 
 
 def test_missing_truncated_and_foreign_files_are_told(stored, tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 from two_processes import CONTEXT
 
 from fer_lib.errors import UserError
-from fer_lib.models.forward import standardise
+from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import MSFERNet, SupConNet
 from fer_lib.models.quantization import rounded
 from fer_lib.params import Architecture, Augmentation, Training
@@ -121,7 +121,7 @@ def test_statistics_are_counted_over_faces_as_they_are():
         (b[0], b[1]) for b in used.modules()
         if isinstance(b, nn.Sequential) and len(b) > 1 and isinstance(b[1], nn.BatchNorm2d)
     )  # fmt: skip
-    mean = convolution(standardise(images)).mean(dim=(0, 2, 3))
+    mean = convolution(standardize(images)).mean(dim=(0, 2, 3))
     torch.testing.assert_close(norm.running_mean, mean, atol=1e-3, rtol=1e-2)
     assert float(next(p for n, p in average.named_buffers() if "running_mean" in n).max()) == 100
 
@@ -335,13 +335,13 @@ def test_supcon_refuses_mixup():
         fit(SupConNet(SMALL), *bars(), SETTINGS, contrast(SETTINGS), views=2)
 
 
-def test_standardise():
+def test_standardize():
     images, _ = bars(8)
-    x = standardise(images)
+    x = standardize(images)
     torch.testing.assert_close(x.mean(dim=(1, 2, 3)), torch.zeros(8), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(dim=(1, 2, 3), correction=0), torch.ones(8))
-    torch.testing.assert_close(standardise(images // 2 + 20), x, atol=0.05, rtol=0)
-    assert not standardise(torch.full((1, 48, 48), 7, dtype=torch.uint8)).any()
+    torch.testing.assert_close(standardize(images // 2 + 20), x, atol=0.05, rtol=0)
+    assert not standardize(torch.full((1, 48, 48), 7, dtype=torch.uint8)).any()
 
 
 def test_augmentation_off_is_identity_and_flip_is_a_mirror():

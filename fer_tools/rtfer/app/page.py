@@ -1,4 +1,4 @@
-"""What the app's page is made of: its words, style, script, and the small drawings in it.
+"""What the app's page is made of: its texts, style, script, and the small drawings in it.
 
 Everything here is a string of HTML that stands alone: no file is written and none is fetched.
 Colours are the page's own text colour, or have enough contrast on white and on black alike.
@@ -16,11 +16,11 @@ from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_tools.rtfer.html_report import START
 
 if TYPE_CHECKING:
-    from fer_tools.rtfer.engine import Seen
+    from fer_tools.rtfer.engine import FaceObservation
 
 WINDOW = 30.0  # seconds of the live line
 GAP = 3.0  # seconds without a frame that break the live line
-SHOWN = 1280  # pixels: the longer side of a picture in the page
+SHOWN = 1280  # pixels: the longer side of an image in the page
 CAVEAT = (
     "A face is not a feeling: the line says how a face looks to a network, not what the person "
     "feels."
@@ -29,7 +29,7 @@ TITLE = "Valence line"
 INTRO = f"""
 # {TITLE}
 From -1, the face looks negative, to +1, it looks positive. **{CAVEAT}**
-All is computed on this machine. Videos, pictures and results are kept in a temporary folder until
+All is computed on this machine. Videos, images and results are kept in a temporary folder until
 you close this tab; what you want to keep, download.
 """
 # Colour-blind safe (Wong 2011), each at least 3:1 on white and on the dark page.
@@ -38,15 +38,15 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b8539b", "#8a7a00", "#5a7d9a")
 STYLE = """
 :root { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
 .gradio-container { max-width: 1200px !important; margin: auto; }
-#video-told > .html-container, #picture-told > .html-container { min-height: 64px !important; }
+#video-message > .html-container, #image-message > .html-container { min-height: 64px !important; }
 .unseen { position: absolute !important; width: 1px; height: 1px; overflow: hidden !important;
   clip-path: inset(50%); }
 .now { padding: .5em 0; min-height: 3.5em; }
-.told p { margin: 0 0 .5em; max-width: 75ch; }
-.told .error { border-left: 4px solid #d55e00; padding: .4em .8em; font-weight: 600; }
-.told button { font: inherit; color: inherit; text-align: left; padding: .3em .7em; margin: .15em;
+.message p { margin: 0 0 .5em; max-width: 75ch; }
+.message .error { border-left: 4px solid #d55e00; padding: .4em .8em; font-weight: 600; }
+.message button { font: inherit; color: inherit; text-align: left; padding: .3em .7em; margin: .15em;
   border: 1px solid currentColor; border-radius: 6px; background: none; cursor: pointer; }
-.told button:hover { background: color-mix(in srgb, currentColor 12%, transparent); }
+.message button:hover { background: color-mix(in srgb, currentColor 12%, transparent); }
 :focus-visible { outline: 3px solid #0072b2 !important; outline-offset: 2px; }
 .dark :focus-visible { outline-color: #56b4e9 !important; }
 #line { position: relative; }
@@ -67,8 +67,8 @@ STYLE = """
 #boxes-shown { position: absolute; pointer-events: none; z-index: 2; }
 #boxes-shown svg { width: 100%; height: 100%; display: block; }
 #boxes { display: none; }
-.pictures { display: grid; gap: 1.5em; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }
-.pictures figure { margin: 0; }
+.images { display: grid; gap: 1.5em; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }
+.images figure { margin: 0; }
 .boxed { position: relative; display: inline-block; max-width: 100%; }
 .boxed img { display: block; max-width: 100%; max-height: 480px; margin: 0; }
 .boxed svg { position: absolute; inset: 0; width: 100%; height: 100%; }
@@ -82,24 +82,24 @@ STYLE = """
 .dark .bars i { background: #56b4e9; }
 """  # noqa: E501
 
-# A click on the line, or on a moment that is told, moves the video there; a mark on the line shows
-# where the video is; the line's axis counts milliseconds from START. The boxes of live faces are
-# laid over the camera's picture.
+# A click on the line, or on a moment that is listed, moves the video there; a mark on the line
+# shows where the video is; the line's axis counts milliseconds from START. The boxes of live
+# faces are laid over the camera's image.
 SCRIPT = """
 <script>
 (() => {
-  const film = () => document.querySelector("#annotated video");
+  const annotated = () => document.querySelector("#annotated video");
   const plot = () => document.querySelector("#line .js-plotly-plot");
   const axis = () => plot()?._fullLayout?.xaxis;
   const jump = (seconds) => {
-    const video = film();
+    const video = annotated();
     if (!video) return;
     const end = Number.isFinite(video.duration) ? video.duration : seconds;
     video.currentTime = Math.max(0, Math.min(seconds, end));
     mark();
   };
   const mark = () => {
-    const line = plot(), video = film(), x = axis();
+    const line = plot(), video = annotated(), x = axis();
     if (!line || !video || !x) return;
     let head = document.getElementById("playhead");
     if (!head || head.parentNode !== line) {
@@ -126,15 +126,15 @@ SCRIPT = """
   });
   document.addEventListener("keydown", (event) => {
     const steps = {ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5};
-    if (event.target !== plot() || !film()) return;
-    if (event.key in steps) jump(film().currentTime + steps[event.key]);
+    if (event.target !== plot() || !annotated()) return;
+    if (event.key in steps) jump(annotated().currentTime + steps[event.key]);
     else if (event.key === "Home") jump(0);
-    else if (event.key === "End") jump(film().duration);
+    else if (event.key === "End") jump(annotated().duration);
     else return;
     event.preventDefault();
   });
   for (const moved of ["timeupdate", "seeked", "loadedmetadata"])
-    document.addEventListener(moved, (event) => event.target === film() && mark(), true);
+    document.addEventListener(moved, (event) => event.target === annotated() && mark(), true);
   window.addEventListener("resize", () => setTimeout(mark, 300));
 
   const name = (selector, attributes) => {
@@ -159,28 +159,28 @@ SCRIPT = """
     Object.assign(shown.style, {left: `${video.offsetLeft}px`, top: `${video.offsetTop}px`,
       width: `${video.offsetWidth}px`, height: `${video.offsetHeight}px`});
   };
-  const look = () => {
-    name(":is(#video-told, #picture-told, #live-told) > .html-container",
+  const refresh = () => {
+    name(":is(#video-message, #image-message, #live-message) > .html-container",
       {role: "status", "aria-live": "polite"});
     name("#annotated video", {"aria-label": "The video with faces boxed and the line so far"});
     name("#camera .capture-button", {"aria-label": "Start or stop the line"});
     for (const label of document.querySelectorAll("#camera .icon-with-text")) {
-      const word = label.lastChild;  // nothing is recorded, so the button shall not say so
-      if (word?.nodeType === Node.TEXT_NODE && word.data.trim() === "Record") word.data = " Start";
+      const text = label.lastChild;  // nothing is recorded, so the button shall not say so
+      if (text?.nodeType === Node.TEXT_NODE && text.data.trim() === "Record") text.data = " Start";
     }
-    name("#camera video", {"aria-label": "Picture of your camera, seen by you alone"});
+    name("#camera video", {"aria-label": "Image of your camera, seen by you alone"});
     name("#line .js-plotly-plot", {tabindex: "0", role: "slider", "aria-valuemin": "0",
       "aria-label": "Valence over time. Arrow keys move the video by half a second."});
     overlay();
   };
-  new MutationObserver(look).observe(document.documentElement, {childList: true, subtree: true});
+  new MutationObserver(refresh).observe(document.documentElement, {childList: true, subtree: true});
 })();
 </script>
 """.replace("START", str(START))
 
 
-def told(text: str, kind: str = "said") -> str:
-    """Plain words as HTML; `kind` is "said" or "error"."""
+def message(text: str, kind: str = "info") -> str:
+    """Plain text as HTML; `kind` is "info" or "error"."""
     paragraphs = "".join(f"<p>{escape(part)}</p>" for part in text.split("\n") if part.strip())
     return f'<div class="{escape(kind)}">{paragraphs}</div>'
 
@@ -201,7 +201,7 @@ def moments(change_points: Sequence[dict]) -> str:
     return f"<p>The line turns at these moments; press one to see it:</p><p>{buttons}</p>"
 
 
-def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> str:
+def live_line(history: Iterable[tuple[float, Sequence["FaceObservation"]]], now: float) -> str:
     """The last `WINDOW` seconds as a drawing, one line a face; broken where no face was seen.
 
     Args:
@@ -215,22 +215,22 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         x = left + (time - start) / WINDOW * (right - left)
         return f"{x:.1f},{top + (1 - value) / 2 * (bottom - top):.1f}"
 
-    frames = [(time, seen) for time, seen in history if time >= start]
-    faces = sorted({face.face_id for _, seen in frames for face in seen})
+    frames = [(time, faces) for time, faces in history if time >= start]
+    face_ids = sorted({face.face_id for _, faces in frames for face in faces})
     paths = []
-    for face_id in faces:
+    for face_id in face_ids:
         last, drawn = -np.inf, []
-        for time, seen in frames:
-            value = next((face.smooth for face in seen if face.face_id == face_id), None)
+        for time, faces in frames:
+            value = next((face.smooth for face in faces if face.face_id == face_id), None)
             if value is None:
                 last = -np.inf
             else:
                 pen = "L" if time - last < GAP else "M"
                 drawn.append(f"{pen}{place(time, value)}")
                 last = time
-        colour = PALETTE[(face_id - 1) % len(PALETTE)]
+        color = PALETTE[(face_id - 1) % len(PALETTE)]
         paths.append(
-            f'<path d="{"".join(drawn)}" fill="none" stroke="{colour}" stroke-width="3" '
+            f'<path d="{"".join(drawn)}" fill="none" stroke="{color}" stroke-width="3" '
             'stroke-linejoin="round" stroke-linecap="round"/>'
         )
     levels = "".join(
@@ -245,38 +245,34 @@ def live_line(history: Iterable[tuple[float, Sequence["Seen"]]], now: float) -> 
         f'text-anchor="middle">{start + second:.0f} s</text>'
         for second in range(0, int(WINDOW) + 1, 10)
     )
-    said = in_words(frames[-1][1]) if frames else "Switch the camera on, then press Start."
+    summary = summarize(frames[-1][1]) if frames else "Switch the camera on, then press Start."
     return (
         f'<svg class="live-line" viewBox="0 0 640 250" role="img" '
         f'aria-label="Valence of the last {WINDOW:.0f} seconds">'
-        f'{levels}{ticks}{"".join(paths)}</svg><p class="now" aria-hidden="true">{escape(said)}</p>'
+        f"{levels}{ticks}{''.join(paths)}</svg>"
+        f'<p class="now" aria-hidden="true">{escape(summary)}</p>'
     )
 
 
-def in_words(seen: Sequence["Seen"]) -> str:
-    """What is seen in this very frame, not smoothed: `One face: it looks positive, +0.42.`"""
-    if not seen:
+def summarize(faces: Sequence["FaceObservation"]) -> str:
+    """What is predicted for this very frame, not smoothed: `One face: it looks positive, +0.42.`"""
+    if not faces:
         return "No face is seen."
-    looks = [f"looks {leading(face.shares)}, {face.valence:+.2f}" for face in seen]
-    if len(seen) == 1:
+    looks = [f"looks {VALENCE_CLASSES[face.state]}, {face.valence:+.2f}" for face in faces]
+    if len(faces) == 1:
         return f"One face: it {looks[0]}."
-    named = (f"face {face.face_id} {look}" for face, look in zip(seen, looks, strict=True))
-    return f"{len(seen)} faces: {'; '.join(named)}."
+    named = (f"face {face.face_id} {look}" for face, look in zip(faces, looks, strict=True))
+    return f"{len(faces)} faces: {'; '.join(named)}."
 
 
-def leading(shares: np.ndarray) -> str:
-    """The valence class with the largest of the three shares."""
-    return VALENCE_CLASSES[int(np.argmax(shares))]
-
-
-def boxes(seen: Sequence["Seen"], width: int, height: int) -> str:
+def boxes(faces: Sequence["FaceObservation"], width: int, height: int) -> str:
     """The faces' boxes as a drawing of the frame's shape, to be laid over it."""
     drawn = []
-    for face in seen:
+    for face in faces:
         x, y, w, h = face.box
-        colour = PALETTE[(face.face_id - 1) % len(PALETTE)]
+        color = PALETTE[(face.face_id - 1) % len(PALETTE)]
         size = max(14, height // 22)
-        for pen, line in (("#fff", 6), (colour, 3)):  # white under colour: seen on any ground
+        for pen, line in (("#fff", 6), (color, 3)):  # white under colour: seen on any ground
             drawn.append(
                 f'<rect x="{x}" y="{y}" width="{w}" height="{h}" fill="none" stroke="{pen}" '
                 f'stroke-width="{line}"/>'
@@ -292,7 +288,7 @@ def boxes(seen: Sequence["Seen"], width: int, height: int) -> str:
     )
 
 
-def intensities(seen: Sequence["Seen"]) -> str:
+def intensities(faces: Sequence["FaceObservation"]) -> str:
     """Seven bars for each face of this frame; nothing where the model gives no intensities."""
     return "".join(
         bars(
@@ -301,33 +297,33 @@ def intensities(seen: Sequence["Seen"]) -> str:
             face.intensities,
             percent=False,
         )
-        for face in seen
+        for face in faces
         if face.intensities is not None
     )
 
 
 def bars(
-    title: str, classes: Sequence[str], shares: Sequence[float] | np.ndarray, percent: bool = True
+    title: str, classes: Sequence[str], values: Sequence[float] | np.ndarray, percent: bool = True
 ) -> str:
     """A table of numbers in [0, 1] with a bar each, as percentages or with two digits."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td><i style="width:{100 * share:.1f}%"></i></td>'
-        f"<td>{f'{100 * share:.0f} %' if percent else f'{share:.2f}'}</td></tr>"
-        for name, share in zip(classes, shares, strict=True)
+        f'<tr><th scope="row">{escape(name)}</th><td><i style="width:{100 * value:.1f}%"></i></td>'
+        f"<td>{f'{100 * value:.0f} %' if percent else f'{value:.2f}'}</td></tr>"
+        for name, value in zip(classes, values, strict=True)
     )
     return f'<table class="bars"><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>'
 
 
-def picture(rgb: np.ndarray, seen: Sequence["Seen"], alt: str, below: str) -> str:
-    """A picture inside the page itself, (H, W, 3) uint8, its faces boxed, with HTML below it."""
+def image(rgb: np.ndarray, faces: Sequence["FaceObservation"], alt: str, below: str) -> str:
+    """An image inside the page itself, (H, W, 3) uint8, its faces boxed, with HTML below it."""
     height, width = rgb.shape[:2]
-    share = min(1.0, SHOWN / max(height, width))
-    small = cv2.resize(rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    scale = min(1.0, SHOWN / max(height, width))
+    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
     assert done  # memory apart, nothing can fail here
     source = base64.b64encode(data.tobytes()).decode()
     return (
         f'<figure><div class="boxed"><img alt="{escape(alt)}" '
-        f'src="data:image/jpeg;base64,{source}">{boxes(seen, width, height)}</div>'
+        f'src="data:image/jpeg;base64,{source}">{boxes(faces, width, height)}</div>'
         f"<figcaption>{below}</figcaption></figure>"
     )

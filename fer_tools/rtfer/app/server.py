@@ -1,6 +1,6 @@
-"""The page of `fer app`: a valence line from a video, a webcam or pictures, in the browser.
+"""The page of `fer app`: a valence line from a video, a webcam or images, in the browser.
 
-The server listens on this machine only (127.0.0.1), asks nothing of the internet, and tells nobody
+The server listens on this machine only (127.0.0.1), asks nothing of the internet, and sends nobody
 anything: no analytics, no sharing link, no run history.
 """
 
@@ -17,22 +17,22 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from fer_lib.data.images import SUFFIXES as PICTURE_SUFFIXES
+from fer_lib.data.images import SUFFIXES as IMAGE_SUFFIXES
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
-from fer_tools.rtfer.app import page as page
+from fer_tools.rtfer.app import page
 from fer_tools.rtfer.app.sessions import (
-    TELL_EVERY,
-    Desk,
+    ANNOUNCE_EVERY,
     Limits,
-    Live,
+    SessionStore,
     Stopped,
+    Webcam,
+    annotate_video,
     check_video,
+    classify_image,
     find_detectors,
     find_models,
     make_engine,
-    read_picture,
-    watch_video,
 )
 from fer_tools.rtfer.video_reader import SUFFIXES as VIDEO_SUFFIXES
 
@@ -40,138 +40,140 @@ ADDRESS = "127.0.0.1"
 PORT = 7860
 CAMERA_EVERY = 0.1  # seconds between two frames that the browser sends
 PROGRESS_EVERY = 0.3  # seconds between two moves of the progress bar
-MOST_PICTURES = 20
+MOST_IMAGES = 20
 
 
 # ---------------------------------------------------------------------------------------- the page
 
 
 class Handlers:
-    """What the page's controls do; each knows its tab by the session of its request."""
+    """What the page's controls do; each finds its session by the request."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
 
-    def took_video(self, file: str | None, request: gr.Request) -> str:
-        """A video was uploaded, or taken away: tell its length, or what is wrong with it."""
+    def check_upload(self, file: str | None, request: gr.Request) -> str:
+        """A video was uploaded, or taken away: say its length, or what is wrong with it."""
         paths = [Path(file)] if file else []
-        self.desk.keep_only(_session(request), paths)
+        self.store.keep_only(_session(request), paths)
         try:
-            return page.told(check_video(paths[0], self.desk.limits)) if paths else ""
+            return page.message(check_video(paths[0], self.store.limits)) if paths else ""
         except UserError as error:
-            return _sorry(error, paths)
+            return _error_message(error, paths)
 
-    def analyse_video(
+    def analyze_video(
         self, file: str | None, model: str, detector: str, seconds: float,
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple]:  # fmt: skip
-        """Yield what is told, film, line, its words, table, report; first that work has begun."""
-        tab = self.desk.tab(_session(request))
+        """Yield message, video, line, its summary, table, report; first that work has begun."""
+        session = self.store.session(_session(request))
         nothing = (None, None, None, gr.update(interactive=False), gr.update(interactive=False))
         if not file:
-            yield page.told("Choose a video first.", "error"), *nothing
+            yield page.message("Choose a video first.", "error"), *nothing
             return
         path = Path(file)
-        self.desk.keep_only(_session(request), [path])
-        tab.stop.clear()
-        yield page.told(f"Reading {path.name} ..."), *nothing
+        self.store.keep_only(_session(request), [path])
+        session.stop.clear()
+        yield page.message(f"Reading {path.name} ..."), *nothing
         try:
-            check_video(path, self.desk.limits)
+            check_video(path, self.store.limits)
             engine = make_engine(model, detector, seconds)
-            result = watch_video(path, tab, engine, self.desk.limits, _teller(progress))
+            result = annotate_video(path, session, engine, self.store.limits, _progress(progress))
         except UserError as error:
-            yield _sorry(error, [path]), *nothing
+            yield _error_message(error, [path]), *nothing
         except Stopped:
-            yield page.told("Stopped; nothing was kept."), *nothing
+            yield page.message("Stopped; nothing was kept."), *nothing
         else:
             downloads = (
                 gr.update(value=str(file), interactive=True) for file in (result.csv, result.report)
             )
-            yield result.done, str(result.film), result.plot, result.words, *downloads
+            yield result.done, str(result.video), result.plot, result.summary, *downloads
 
     def stop_video(self, request: gr.Request) -> None:
-        """End the analysis that runs in this tab."""
-        self.desk.tab(_session(request)).stop.set()
+        """End the analysis that runs in this session."""
+        self.store.session(_session(request)).stop.set()
 
-    def look(
+    def process_frame(
         self, rgb: np.ndarray | None, model: str, detector: str, seconds: float,
         request: gr.Request,
     ) -> tuple:  # fmt: skip
-        """One frame of the camera: the boxes, the line, bars, and now and then a sentence."""
+        """One frame of the camera: the boxes, the line, bars, and now and then a summary."""
         if rgb is None:
             return gr.skip(), gr.skip(), gr.skip()
         now = time.monotonic()
-        tab = self.desk.tab(_session(request))
+        session = self.store.session(_session(request))
         settings = (model, detector, seconds)
-        live = tab.live
-        if live is None or live.settings != settings:
-            live = tab.live = Live(settings, make_engine(*settings), now)
-        time_s = now - live.started
-        seen = live.engine.look(np.ascontiguousarray(rgb), time_s)
-        live.history.append((time_s, seen))
-        words: Any = gr.skip()
-        if time_s - live.told_at >= TELL_EVERY:
-            live.told_at = time_s
-            words = page.told(page.in_words(seen))
-        boxes = page.boxes(seen, rgb.shape[1], rgb.shape[0])
-        return boxes, page.live_line(live.history, time_s) + page.intensities(seen), words
+        webcam = session.webcam
+        if webcam is None or webcam.settings != settings:
+            webcam = session.webcam = Webcam(settings, make_engine(*settings), now)
+        time_s = now - webcam.started
+        faces = webcam.engine.process_frame(np.ascontiguousarray(rgb), time_s)
+        webcam.history.append((time_s, faces))
+        summary: Any = gr.skip()
+        if time_s - webcam.announced_at >= ANNOUNCE_EVERY:
+            webcam.announced_at = time_s
+            summary = page.message(page.summarize(faces))
+        boxes = page.boxes(faces, rgb.shape[1], rgb.shape[0])
+        return boxes, page.live_line(webcam.history, time_s) + page.intensities(faces), summary
 
-    def read_pictures(
+    def classify_images(
         self, files: list[str] | None, model: str, detector: str, request: gr.Request
     ) -> tuple[str, str]:
-        """What is told, and the pictures as HTML; a picture that cannot be read is told of."""
+        """Messages, and the images as HTML; one message for each that cannot be read."""
         paths = [Path(file) for file in files or []]
-        self.desk.tab(_session(request)).uploads.update(paths)
-        shown, told = [], []
-        for path in paths[:MOST_PICTURES]:
+        self.store.session(_session(request)).uploads.update(paths)
+        shown, messages = [], []
+        for path in paths[:MOST_IMAGES]:
             try:
-                shown.append(read_picture(path, model, detector))
+                shown.append(classify_image(path, model, detector))
             except UserError as error:
-                told.append(_sorry(error, [path]))
-        if len(paths) > MOST_PICTURES:
-            told.append(page.told(f"Only the first {MOST_PICTURES} pictures are shown.", "error"))
+                messages.append(_error_message(error, [path]))
+        if len(paths) > MOST_IMAGES:
+            messages.append(
+                page.message(f"Only the first {MOST_IMAGES} images are shown.", "error")
+            )
         if shown:
-            told.append(page.told(f"{len(shown)} picture(s) read."))
-        return "".join(told), f'<div class="pictures">{"".join(shown)}</div>'
+            messages.append(page.message(f"{len(shown)} image(s) read."))
+        return "".join(messages), f'<div class="images">{"".join(shown)}</div>'
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed or loaded anew."""
-        self.desk.close(_session(request))
+        self.store.close(_session(request))
 
 
 def _session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
-def _teller(progress: gr.Progress) -> Callable[[int, int], None]:
-    """Tells the progress bar of the frames that are done, a few times a second."""
-    started = told = time.monotonic()
+def _progress(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Reports the frames that are done to the progress bar, a few times a second."""
+    started = reported = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
+    def report(done: int, total: int) -> None:
+        nonlocal reported
         now = time.monotonic()
-        if now - told < PROGRESS_EVERY:
+        if now - reported < PROGRESS_EVERY:
             return
-        told = now
+        reported = now
         speed = done / (now - started)
         left = (total - done) / speed
         text = f"Frame {done} of {total}, {speed:.0f} a second, about {left:.0f} seconds left"
         progress(done / total, text)
 
-    return tell
+    return report
 
 
-def _sorry(error: UserError, paths: list[Path]) -> str:
+def _error_message(error: UserError, paths: list[Path]) -> str:
     """The error's sentence, with the file's name in place of where the upload lies."""
     sentence = str(error).rstrip(".") + "."
     for path in paths:
         sentence = sentence.replace(str(path), path.name)
-    return page.told(sentence, "error")
+    return page.message(sentence, "error")
 
 
-def build(desk: Desk, model: str | None = None, detector: str = "haar") -> gr.Blocks:
+def build(store: SessionStore, model: str | None = None, detector: str = "haar") -> gr.Blocks:
     """The page; `model` and `detector` are chosen at first."""
-    do = Handlers(desk)
+    do = Handlers(store)
     models, detectors = find_models(model), find_detectors()
     with gr.Blocks(title=page.TITLE, analytics_enabled=False) as blocks:
         gr.Markdown(page.INTRO)
@@ -182,23 +184,23 @@ def build(desk: Desk, model: str | None = None, detector: str = "haar") -> gr.Bl
                 label="Model",
                 min_width=240,
             )
-            finder = gr.Radio(
+            detector_choice = gr.Radio(
                 list(detectors.items()), value=detector, label="Face detector", min_width=200
             )
             smoothing = gr.Slider(0, 3, 0.4, step=0.1, label="Smoothing, seconds (0 = off)")
-        settings = [which, finder, smoothing]
+        settings = [which, detector_choice, smoothing]
         with gr.Tab("Video"):
             _video_tab(do, settings)
         with gr.Tab("Webcam"):
             _webcam_tab(do, settings)
-        with gr.Tab("Pictures"):
-            _pictures_tab(do, settings[:2])
+        with gr.Tab("Images"):
+            _images_tab(do, settings[:2])
         blocks.unload(do.close)
     return blocks
 
 
 def _video_tab(do: Handlers, settings: list) -> None:
-    limits = do.desk.limits
+    limits = do.store.limits
     file = gr.File(
         label=f"Video: at most {limits.minutes:g} minutes and {limits.megabytes:g} MB",
         file_types=sorted(VIDEO_SUFFIXES), elem_id="video-file", height=140,
@@ -206,9 +208,9 @@ def _video_tab(do: Handlers, settings: list) -> None:
     with gr.Row():
         go = gr.Button("Analyse", variant="primary", elem_id="analyse")
         stop = gr.Button("Stop", elem_id="stop")
-    told = gr.HTML(elem_id="video-told", elem_classes="told", min_height=64)
+    message = gr.HTML(elem_id="video-message", elem_classes="message", min_height=64)
     with gr.Row():
-        film = gr.Video(
+        video = gr.Video(
             label="Annotated video",
             elem_id="annotated",
             interactive=False,
@@ -217,15 +219,15 @@ def _video_tab(do: Handlers, settings: list) -> None:
         line = gr.Plot(
             label="Valence: click the line to see that moment", elem_id="line", min_width=320
         )
-    words = gr.HTML(elem_id="video-words", elem_classes="told")
+    summary = gr.HTML(elem_id="video-summary", elem_classes="message")
     with gr.Row():
         csv = gr.DownloadButton("Download valence.csv", interactive=False, elem_id="csv")
         report = gr.DownloadButton("Download the report", interactive=False, elem_id="report")
 
-    file.change(do.took_video, file, told, show_progress="hidden", api_visibility="private")
+    file.change(do.check_upload, file, message, show_progress="hidden", api_visibility="private")
     go.click(
-        do.analyse_video, [file, *settings], [told, film, line, words, csv, report],
-        show_progress_on=told, concurrency_limit=2, api_visibility="private",
+        do.analyze_video, [file, *settings], [message, video, line, summary, csv, report],
+        show_progress_on=message, concurrency_limit=2, api_visibility="private",
     )  # fmt: skip
     stop.click(do.stop_video, queue=False, api_visibility="private")
 
@@ -239,25 +241,25 @@ def _webcam_tab(do: Handlers, settings: list) -> None:
         )  # fmt: skip
         with gr.Column(min_width=320):
             line = gr.HTML(page.live_line([], 0.0), elem_id="live-line")
-            told = gr.HTML(elem_id="live-told", elem_classes="unseen")
+            message = gr.HTML(elem_id="live-message", elem_classes="unseen")
     boxes = gr.HTML(elem_id="boxes")
     camera.stream(
-        do.look, [camera, *settings], [boxes, line, told], stream_every=CAMERA_EVERY,
+        do.process_frame, [camera, *settings], [boxes, line, message], stream_every=CAMERA_EVERY,
         show_progress="hidden", concurrency_limit=None, api_visibility="private",
     )  # fmt: skip
 
 
-def _pictures_tab(do: Handlers, settings: list) -> None:
+def _images_tab(do: Handlers, settings: list) -> None:
     files = gr.File(
-        label=f"Pictures: at most {MOST_PICTURES}", file_count="multiple", elem_id="picture-files",
-        file_types=sorted(PICTURE_SUFFIXES), height=140,
+        label=f"Images: at most {MOST_IMAGES}", file_count="multiple", elem_id="image-files",
+        file_types=sorted(IMAGE_SUFFIXES), height=140,
     )  # fmt: skip
-    told = gr.HTML(elem_id="picture-told", elem_classes="told", min_height=64)
-    shown = gr.HTML(elem_id="pictures")
+    message = gr.HTML(elem_id="image-message", elem_classes="message", min_height=64)
+    shown = gr.HTML(elem_id="images")
     gr.on(
-        [files.change, *(setting.change for setting in settings)], do.read_pictures,
-        [files, *settings], [told, shown], concurrency_limit=2, api_visibility="private",
-        show_progress_on=told,
+        [files.change, *(setting.change for setting in settings)], do.classify_images,
+        [files, *settings], [message, shown], concurrency_limit=2, api_visibility="private",
+        show_progress_on=message,
     )  # fmt: skip
 
 
@@ -287,22 +289,22 @@ def serve(
     check_port(port)
     find_detector(detector)
     folder = Path(tempfile.mkdtemp(prefix="fer-app-")).resolve()
-    desk = Desk(folder, limits)
+    store = SessionStore(folder, limits)
     try:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
-        blocks = build(desk, model, detector)
+        blocks = build(store, model, detector)
         launch(blocks, port, limits, open_browser)
         print(f"The page is at http://{ADDRESS}:{port}/ (Ctrl-C ends it).", flush=True)
         _wait()
-        for tab in desk.tabs():
-            tab.stop.set()
+        for session in store.sessions():
+            session.stop.set()
         blocks.close(verbose=False)
     finally:
-        desk.close_all()
+        store.close_all()
 
 
 def launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> None:
-    """Start the server and come back; GRADIO_TEMP_DIR must be the desk's folder since `build`."""
+    """Start the server and come back; GRADIO_TEMP_DIR must be the store's folder since `build`."""
     blocks.launch(
         server_name=ADDRESS, server_port=port, share=False, inbrowser=open_browser, quiet=True,
         prevent_thread_lock=True, ssr_mode=False, pwa=False, mcp_server=False, inline=False,

@@ -1,4 +1,4 @@
-"""What stands behind the page of `fer app`: tabs and their files, models, videos and pictures.
+"""Behind the page of `fer app`: client sessions and their files, models, videos and images.
 
 Nothing of the page itself is in here, so that all of it can be used without a browser. Uploads and
 results lie in one temporary folder; a tab's files go when it is closed, the folder with the server.
@@ -14,26 +14,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fer_lib.data.images import read_rgb
 from fer_lib.errors import UserError
 from fer_lib.evaluation.intensity import TASKS_WITH_INTENSITIES
-from fer_lib.faces.detection import crop_face, find_detector, to_grey
-from fer_lib.inference.recognizer import Recogniser, find_weights, valence, valence_shares
+from fer_lib.faces.detection import available_detectors, find_detector
+from fer_lib.inference.recognizer import Recognizer, find_weights
 from fer_lib.labels import FER_CLASSES, TASKS
 from fer_lib.paths import build_folder
-from fer_tools.rtfer.analyze import facts, without_brief_finds
-from fer_tools.rtfer.app import page as page
-from fer_tools.rtfer.engine import SMALLEST, Engine, Seen, analyse
+from fer_tools.rtfer.analyze import describe_faces, without_brief_faces
+from fer_tools.rtfer.app import page
+from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import figure, write_page
-from fer_tools.rtfer.session import CAVEAT, in_words
+from fer_tools.rtfer.session import CAVEAT, summarize
 from fer_tools.rtfer.valence import save_line
 from fer_tools.rtfer.video_reader import Frame, VideoInfo, video_info
-from fer_tools.rtfer.video_writer import AnnotatedFilm
+from fer_tools.rtfer.video_writer import AnnotatedVideo
 
-TELL_EVERY = 5.0  # seconds between two sentences for a screen reader
+ANNOUNCE_EVERY = 5.0  # seconds between two summaries for a screen reader
 
 
 @dataclass(frozen=True)
@@ -45,82 +44,84 @@ class Limits:
 
 
 @dataclass
-class Live:
+class Webcam:
     """A webcam's engine and its line so far; `settings` are what the engine was made with."""
 
     settings: tuple
     engine: Engine
     started: float  # of time.monotonic
-    history: deque[tuple[float, list[Seen]]] = field(default_factory=lambda: deque(maxlen=600))
-    told_at: float = -TELL_EVERY
+    history: deque[tuple[float, list[FaceObservation]]] = field(
+        default_factory=lambda: deque(maxlen=600)
+    )
+    announced_at: float = -ANNOUNCE_EVERY
 
 
 @dataclass
-class Tab:
-    """What one browser tab holds: its files, its camera's line, and whether to stop its work."""
+class ClientSession:
+    """One browser tab's files, its camera's line, and whether to stop its work."""
 
     folder: Path
     uploads: set[Path] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
-    live: Live | None = None
+    webcam: Webcam | None = None
 
 
 class Stopped(Exception):
-    """The user, or the end of the tab, stopped a video's analysis."""
+    """The user, or the end of the session, stopped a video's analysis."""
 
 
-class Desk:
-    """The tabs that are open, and the one temporary folder with all their files."""
+class SessionStore:
+    """The sessions that are open, and the one temporary folder with all their files."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder, self.limits = folder, limits
-        self._tabs: dict[str, Tab] = {}
+        self._sessions: dict[str, ClientSession] = {}
         self._lock = threading.Lock()
 
-    def tab(self, name: str) -> Tab:
-        """The tab of that name; a new one gets a folder of its own."""
+    def session(self, name: str) -> ClientSession:
+        """The session of that name; a new one gets a folder of its own."""
         with self._lock:
-            if name not in self._tabs:
-                folder = Path(tempfile.mkdtemp(prefix="tab-", dir=self.folder))
-                self._tabs[name] = Tab(folder)
-            return self._tabs[name]
+            if name not in self._sessions:
+                folder = Path(tempfile.mkdtemp(prefix="session-", dir=self.folder))
+                self._sessions[name] = ClientSession(folder)
+            return self._sessions[name]
 
-    def tabs(self) -> list[Tab]:
+    def sessions(self) -> list[ClientSession]:
         """All that are open."""
         with self._lock:
-            return list(self._tabs.values())
+            return list(self._sessions.values())
 
     def keep_only(self, name: str, uploads: list[Path]) -> None:
-        """Forget a tab's results and earlier uploads: others take their place."""
-        tab = self.tab(name)
-        for old in tab.folder.iterdir():
+        """Forget a session's results and earlier uploads: others take their place."""
+        session = self.session(name)
+        for old in session.folder.iterdir():
             old.unlink(missing_ok=True)
         with self._lock:
-            before, tab.uploads = tab.uploads, set(uploads)
-            self._remove(before - tab.uploads)
+            before, session.uploads = session.uploads, set(uploads)
+            self._remove(before - session.uploads)
 
     def close(self, name: str) -> None:
-        """Stop a tab's work and delete its files."""
+        """Stop a session's work and delete its files."""
         with self._lock:
-            tab = self._tabs.pop(name, None)
-            if tab is None:
+            session = self._sessions.pop(name, None)
+            if session is None:
                 return
-            tab.stop.set()
-            shutil.rmtree(tab.folder, ignore_errors=True)
-            self._remove(tab.uploads)
+            session.stop.set()
+            shutil.rmtree(session.folder, ignore_errors=True)
+            self._remove(session.uploads)
             for stray in self.folder.iterdir():  # Gradio leaves an empty file for each upload
                 if stray.is_file() and stray.stat().st_size == 0:
                     stray.unlink(missing_ok=True)
 
     def close_all(self) -> None:
         """Stop all work and delete the folder."""
-        for name in list(self._tabs):
+        for name in list(self._sessions):
             self.close(name)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove(self, uploads: set[Path]) -> None:
-        """Delete uploads that no other tab uses: the same bytes share one file."""
-        used = set().union(*(tab.uploads for tab in self._tabs.values()))
+        """Delete uploads that no other session uses: the same bytes share one file."""
+        used = set().union(*(session.uploads for session in self._sessions.values()))
         for file in uploads - used:
             shutil.rmtree(file.parent, ignore_errors=True)
 
@@ -143,7 +144,7 @@ def find_models(wanted: str | None = None) -> dict[str, str]:
         except UserError:
             continue
     if not found:
-        find_weights("fer13-7")  # raises, telling where it looked
+        find_weights("fer13-7")  # raises, saying where it looked
     return found
 
 
@@ -158,26 +159,19 @@ def _model_label(name: str) -> str:
 
 def find_detectors() -> dict[str, str]:
     """Detectors to choose from, label to name: those whose files are there."""
-    found = {}
-    for label, name in (("Haar", "haar"), ("YuNet", "yunet")):
-        try:
-            find_detector(name)
-        except UserError:
-            continue
-        found[label] = name
-    return found
+    labels = {"haar": "Haar", "yunet": "YuNet"}
+    return {labels[name]: name for name in available_detectors()}
 
 
 @cache
-def recogniser(model: str) -> Recogniser:
-    """The model, loaded once for all tabs."""
-    return Recogniser.load(model)
+def recognizer(model: str) -> Recognizer:
+    """The model, loaded once for all sessions."""
+    return Recognizer.load(model)
 
 
 def make_engine(model: str, detector: str, seconds: float) -> Engine:
     """A new engine; each video and each camera has its own."""
-    finder = find_detector(detector, SMALLEST)
-    return Engine(recogniser(model), finder, smoothing_seconds=seconds)
+    return Engine(recognizer(model), find_detector(detector, SMALLEST), smoothing_seconds=seconds)
 
 
 # ----------------------------------------------------------------------------------------- a video
@@ -185,18 +179,18 @@ def make_engine(model: str, detector: str, seconds: float) -> Engine:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a video: its files, its line, and as HTML that it is done, and what it shows."""
+    """What came of a video: its files, its line, and as HTML that it is done, and its summary."""
 
-    film: Path
+    video: Path
     csv: Path
     report: Path
     plot: Any
     done: str
-    words: str
+    summary: str
 
 
 def check_video(path: Path, limits: Limits) -> str:
-    """Refuse a video that is too long before any work is done; else tell what it is."""
+    """Refuse a video that is too long before any work is done; else say what it is."""
     info = video_info(path)
     seconds = _seconds(info)
     _check_length(path, seconds, limits)
@@ -205,7 +199,7 @@ def check_video(path: Path, limits: Limits) -> str:
 
 
 def _seconds(info: VideoInfo) -> float:
-    """The length that a header tells, 0 where it does not."""
+    """The length that a header gives, 0 where it does not."""
     return info.frames / info.frames_per_second if info.frames_per_second else 0.0
 
 
@@ -217,100 +211,90 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
         )
 
 
-def watch_video(
-    path: Path, tab: Tab, engine: Engine, limits: Limits, on_progress: Callable[[int, int], None]
+def annotate_video(
+    path: Path,
+    session: ClientSession,
+    engine: Engine,
+    limits: Limits,
+    on_progress: Callable[[int, int], None],
 ) -> Result:
-    """Analyse a video and write the annotated film, the table and the report into the tab's folder.
+    """Analyze a video; write annotated video, table and report into the session's folder.
 
     Args:
         path: the upload.
-        tab: whose folder is written to, and whose `stop` ends the work.
+        session: whose folder is written to, and whose `stop` ends the work.
         engine: finds and scores faces.
         limits: a video whose header hides its length is stopped at the limit.
         on_progress: called after each frame as `on_progress(frames done, frames in all)`.
 
     Raises:
         UserError: if the file is no video, is too long, or shows no face.
-        Stopped: if `tab.stop` was set.
+        Stopped: if `session.stop` was set.
     """
     info = video_info(path)
-    target = tab.folder / "annotated.mp4"
-    with AnnotatedFilm(target, _seconds(info), info.frames_per_second or 25.0) as film:
+    target = session.folder / "annotated.mp4"
+    with AnnotatedVideo(target, _seconds(info), info.frames_per_second or 25.0) as annotated:
 
-        def on_frame(frame: Frame, seen: list[Seen]) -> None:
-            if tab.stop.is_set():
+        def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
+            if session.stop.is_set():
                 raise Stopped
             _check_length(path, frame.time_s, limits)
-            film.add(frame, seen)
+            annotated.add(frame, faces)
             on_progress(frame.index + 1, max(info.frames, frame.index + 1))
 
-        table = analyse(path, engine, on_frame=on_frame)
+        table = analyze(path, engine, on_frame=on_frame)
     if not table.face_found.any():
         raise UserError(
             f"No face was found in {path.name}: use a video in which a face is seen from the "
             "front, or choose the other detector."
         )
-    return _write_result(path, table, tab.folder, target)
+    return _write_result(path, table, session.folder, target)
 
 
-def _write_result(path: Path, table: pd.DataFrame, folder: Path, film: Path) -> Result:
-    told = facts(table)  # without what was taken for a face for a moment
-    shown = without_brief_finds(table, told)
+def _write_result(path: Path, table: pd.DataFrame, folder: Path, video: Path) -> Result:
+    facts_by_face = describe_faces(table)  # without what was taken for a face for a moment
+    shown = without_brief_faces(table, facts_by_face)
     csv, report = folder / "valence.csv", folder / "valence.html"
     save_line(table, csv)
-    write_page(shown, told, report, f"Valence of {path.name}")
-    words = []
-    for number, fact in told.items():
-        text = in_words(fact, caveat=False)  # told once, not for every face
-        words.append(page.told(f"Face {number}: {text}" if len(told) > 1 else text))
-        words.append(page.moments(fact["change_points"]))
+    write_page(shown, facts_by_face, report, f"Valence of {path.name}")
+    html = []
+    for number, facts in facts_by_face.items():
+        text = summarize(facts, caveat=False)  # once, not for every face
+        html.append(page.message(f"Face {number}: {text}" if len(facts_by_face) > 1 else text))
+        html.append(page.moments(facts["change_points"]))
     ended = table.attrs.get("ended", "whole")
     brief = "Done." if ended == "whole" else f"{ended}."
-    brief += f" {table.frame.nunique()} frames, {len(told)} face(s)."
-    words.append(page.told(CAVEAT))
-    done = page.told(brief, "said" if ended == "whole" else "error")
-    plot = figure(shown, told)
+    brief += f" {table.frame.nunique()} frames, {len(facts_by_face)} face(s)."
+    html.append(page.message(CAVEAT))
+    done = page.message(brief, "info" if ended == "whole" else "error")
+    plot = figure(shown, facts_by_face)
     plot.update_layout(margin_t=72)  # room for the label that Gradio lays over it
-    return Result(film, csv, report, plot, done, "".join(words))
+    return Result(video, csv, report, plot, done, "".join(html))
 
 
-# --------------------------------------------------------------------------------------- a picture
+# ---------------------------------------------------------------------------------------- an image
 
 
-def read_picture(path: Path, model: str, detector: str) -> str:
-    """A picture with its faces boxed and their class bars below, as HTML.
+def classify_image(path: Path, model: str, detector: str) -> str:
+    """An image with its faces boxed and their class bars below, as HTML.
 
     Raises:
         UserError: if it cannot be read.
     """
     rgb = read_rgb(path)
-    finder = find_detector(detector)
-    found = finder(rgb)
-    if not found:
+    engine = Engine(recognizer(model), find_detector(detector))
+    (faces,) = engine.process_images([rgb])
+    if not faces:
         none = f"{path.name}: no face was found. A large face, seen from the front, is found best."
-        return page.picture(rgb, [], none, page.told(none))
-    network = recogniser(model)
-    grey = to_grey(rgb)
-    crops = np.stack([crop_face(grey, box, finder.margin) for box in found])
-    shares, strengths = network.read(crops)
-    scores = valence(shares, network.classes)
-    three = valence_shares(shares, network.classes)
-    seen = [
-        Seen(
-            number + 1, box, three[number], float(scores[number]), float(scores[number]), True,
-            network.classes[shares[number].argmax()],
-            None if strengths is None else strengths[number],
-        )
-        for number, box in enumerate(found)
-    ]  # fmt: skip
-    words, below = [], []
-    for face, row in zip(seen, shares, strict=True):
-        words.append(
-            f"face {face.face_id} looks {face.emotion} ({row.max():.0%}), "
+        return page.image(rgb, [], none, page.message(none))
+    summaries, below = [], []
+    for face in faces:
+        summaries.append(
+            f"face {face.face_id} looks {face.emotion} ({face.probabilities.max():.0%}), "
             f"valence {face.valence:+.2f}"
         )
-        below.append(page.bars(words[-1].capitalize(), network.classes, row))
+        below.append(page.bars(summaries[-1].capitalize(), face.classes, face.probabilities))
         if face.intensities is not None:
-            strong = f"How strong each is in face {face.face_id}, from 0 to 1"
-            below.append(page.bars(strong, FER_CLASSES, face.intensities, percent=False))
-    return page.picture(rgb, seen, f"{path.name}: {'; '.join(words)}", "".join(below))
+            title = f"How strong each is in face {face.face_id}, from 0 to 1"
+            below.append(page.bars(title, FER_CLASSES, face.intensities, percent=False))
+    return page.image(rgb, faces, f"{path.name}: {'; '.join(summaries)}", "".join(below))

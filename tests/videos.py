@@ -7,14 +7,15 @@ import av
 import numpy as np
 
 from fer_lib.faces.detection import Box
-from fer_lib.inference.backend import Reading
-from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.inference.backend import Prediction
+from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_lib.models.card import Card
+from fer_tools.rtfer.engine import FaceObservation
 
 WIDTH, HEIGHT = 64, 48
 
 
-def picture(number, height=HEIGHT, width=WIDTH):
+def image(number, height=HEIGHT, width=WIDTH):
     """Red top left, blue bottom right, and a grey that counts frames elsewhere."""
     rgb = np.full((height, width, 3), 40 + 5 * (number % 30), np.uint8)
     rgb[: height // 2, : width // 2] = (220, 20, 20)
@@ -38,7 +39,7 @@ def write(path, count=10, *, rate=25, stamps=None, turn=0, pixel=None, options=N
         if turn:
             stream.set_display_rotation(turn)
         for number in range(count):
-            frame = av.VideoFrame.from_ndarray(picture(number, size[1], size[0]), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(number, size[1], size[0]), format="rgb24")
             if stamps is not None:
                 frame.pts, frame.time_base = stamps[number], Fraction(1, 1000)
             file.mux(stream.encode(frame))
@@ -47,13 +48,14 @@ def write(path, count=10, *, rate=25, stamps=None, turn=0, pixel=None, options=N
 
 
 def write_sound(path, codec="aac", cover=False):
-    """Half a second of silence, with a cover picture if asked for."""
+    """Half a second of silence, with a cover image if asked for."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=16000)
         if cover:
-            image = file.add_stream("mjpeg", rate=1)
-            image.width, image.height, image.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            image.disposition = av.stream.Disposition.attached_pic
+            cover_stream = file.add_stream("mjpeg", rate=1)
+            cover_stream.width, cover_stream.height = WIDTH, HEIGHT
+            cover_stream.pix_fmt = "yuvj420p"
+            cover_stream.disposition = av.stream.Disposition.attached_pic
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         frame.sample_rate = 16000
         for number in range(8):
@@ -61,16 +63,27 @@ def write_sound(path, codec="aac", cover=False):
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
         if cover:
-            file.mux(image.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
-            file.mux(image.encode())
+            frame = av.VideoFrame.from_ndarray(image(0), format="rgb24")
+            file.mux(cover_stream.encode(frame))
+            file.mux(cover_stream.encode())
     return path
 
 
 FACE = Box(0, 30, 16, 16)
 
 
-class Answers:
-    """A recogniser that reads the valence off the face's brightness: black -1, white +1."""
+def observation(probabilities, face_id=1, box=FACE, value=None, detected=True, intensities=None):
+    """A face with P(negative), P(neutral), P(positive), or of seven classes."""
+    probabilities = np.asarray(probabilities)
+    classes = VALENCE_CLASSES if len(probabilities) == 3 else FER_CLASSES
+    value = probabilities[2] - probabilities[0] if value is None else value
+    return FaceObservation(
+        face_id, box, classes, probabilities, value, value, detected, intensities
+    )
+
+
+class FakeRecognizer:
+    """A recognizer that reads the valence off the face's brightness: black -1, white +1."""
 
     classes = VALENCE_CLASSES
     path = Path("answers.safetensors")
@@ -79,14 +92,14 @@ class Answers:
     def __init__(self):
         self.batches = []
 
-    def read(self, faces):
+    def predict(self, faces):
         self.batches.append(len(faces))
         bright = faces.reshape(len(faces), -1).mean(axis=1) / 255
-        shares = np.column_stack([1 - bright, np.zeros(len(faces)), bright])
-        return Reading(shares.astype(np.float32))
+        probabilities = np.column_stack([1 - bright, np.zeros(len(faces)), bright])
+        return Prediction(self.classes, probabilities.astype(np.float32))
 
 
-class Finder:
+class FakeDetector:
     """A detector that sees one face at (0, 30), 16 pixels wide, but not in its calls `missing`."""
 
     margin = 0.0
@@ -94,7 +107,7 @@ class Finder:
     def __init__(self, missing=(), boxes=(FACE,)):
         self.missing, self.boxes, self.calls = missing, boxes, -1
 
-    def __call__(self, picture):
+    def __call__(self, image):
         self.calls += 1
         return [] if self.calls in self.missing else list(self.boxes)
 
