@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from fer_lib.evaluation.report import markdown_table, reproduction_table
+from fer_tools.record.report import markdown_table, reproduction_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\w+) ([AB]) -->\n).*?(<!-- end -->)", re.DOTALL)

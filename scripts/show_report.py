@@ -9,8 +9,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from fer_lib.evaluation.report import errors_in, reproduction_table
 from fer_lib.paths import build_folder
+from fer_tools.record.report import errors_in, reproduction_table
 
 
 def show(study: str) -> int:

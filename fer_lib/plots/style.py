@@ -16,7 +16,6 @@ from cycler import cycler
 from IPython.display import Image as Picture
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -187,14 +186,14 @@ def intervals(
     figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.36 * len(table)))
     places = np.arange(len(table))
     reach = [table.value - table.low, table.high - table.value]
-    axis.errorbar(table.value, places, xerr=reach, fmt="o", capsize=3, color=_colour(0))
+    axis.errorbar(table.value, places, xerr=reach, fmt="o", capsize=3, color=COLORS[0])
     for place, row in zip(places, table.itertuples(), strict=True):
         axis.annotate(
             f"{row.value:.1f}", (row.value, place), xytext=(0, 5), textcoords="offset points",
             ha="center", fontsize=8,
         )  # fmt: skip
     if reference is not None:
-        axis.axvline(reference[0], ls="--", color=_colour(1), label=reference[1])
+        axis.axvline(reference[0], ls="--", color=COLORS[1], label=reference[1])
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.9 / len(table)))
     axis.set(yticks=places, yticklabels=table.name, xlabel=label, ylim=(len(table) - 0.5, -0.7))
     return figure
@@ -214,11 +213,11 @@ def reliability_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
         share = table.images / table.images.sum()
         axis.bar(table.low, share, width, align="edge", color="#cfcfcf", label="share of images")
         axis.plot([0, 1], [0, 1], ls="--", color="#555555", label="perfectly calibrated")
-        axis.plot(table.confidence, table.accuracy, "-", color=_colour(0))
-        for enough, fill in ((True, _colour(0)), (False, "white")):
+        axis.plot(table.confidence, table.accuracy, "-", color=COLORS[0])
+        for enough, fill in ((True, COLORS[0]), (False, "white")):
             rows = table[(table.images >= FEW) == enough]
             axis.plot(
-                rows.confidence, rows.accuracy, "o", color=_colour(0), mfc=fill, clip_on=False,
+                rows.confidence, rows.accuracy, "o", color=COLORS[0], mfc=fill, clip_on=False,
                 label="accuracy" if enough else f"of fewer than {FEW} images",
             )  # fmt: skip
         axis.set(title=title, xlabel="confidence (largest probability)", xlim=(0, 1), ylim=(0, 1))
@@ -230,22 +229,27 @@ def reliability_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def fold_spread(accuracies: Mapping[str, np.ndarray]) -> Figure:
-    """Accuracy of each fold as a dot, the folds' mean as a line; one row a protocol.
+def dots(values: Mapping[str, np.ndarray], label: str, *, reference: bool = False) -> Figure:
+    """One row a name: each value a dot, and a bar at their mean.
 
     Args:
-        accuracies: by protocol: (folds,) in [0, 1].
+        values: by name, top to bottom: (V,), such as the accuracy of each fold or seed in percent.
+        label: of the axis.
+        reference: mark the first row's mean by a dashed line through all rows.
     """
-    figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.6 * len(accuracies)))
-    for place, (name, values) in enumerate(accuracies.items()):
-        # Equal folds would hide one another: a fixed fan, not jitter, keeps them apart.
-        fan = place + np.linspace(-0.16, 0.16, len(values))
-        axis.plot(100 * values, fan, "o", color=_colour(place), alpha=0.85, label=name)
-        axis.plot([100 * values.mean()] * 2, [place - 0.3, place + 0.3], color="black", lw=2)
-    axis.set(
-        yticks=range(len(accuracies)), yticklabels=list(accuracies), xlabel="accuracy of a fold, %",
-        ylim=(len(accuracies) - 0.5, -0.5),
-    )  # fmt: skip
+    figure, axis = plt.subplots(figsize=(6.6, 0.9 + 0.4 * len(values)))
+    for place, row in enumerate(values.values()):
+        # Equal values would hide one another: a fixed fan, not jitter, keeps them apart.
+        fan = place + np.linspace(-0.16, 0.16, len(row))
+        axis.plot(row, fan, "o", color=COLORS[0], markersize=5, alpha=0.85)
+        axis.plot([np.mean(row)] * 2, [place - 0.3, place + 0.3], color=COLORS[1], linewidth=2)
+    if reference:
+        first = np.mean(next(iter(values.values())))
+        axis.axvline(first, linestyle="--", color="0.6", linewidth=1)
+    axis.set(yticks=range(len(values)), yticklabels=list(values), xlabel=label)
+    axis.set_ylim(len(values) - 0.5, -0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.ticklabel_format(axis="x", useOffset=False)
     axis.grid(visible=False, axis="y")
     return figure
 
@@ -291,7 +295,3 @@ def face_grid(
 def _title_below(axis: Axes, title: str) -> None:
     axis.set_axis_off()
     axis.text(0.5, -0.03, title, transform=axis.transAxes, ha="center", va="top", fontsize=7)
-
-
-def _colour(index: int) -> tuple[float, float, float]:
-    return to_rgb(COLORS[index])

@@ -56,7 +56,9 @@ def load_model(model: str, device: str) -> "Recognizer":
     card = recognizer.card
     typer.echo(f"Model: {card.task} of the {card.study} study, {recognizer.path}", err=True)
     if card.study == Study.sample:
-        typer.echo("It was trained on drawn faces: its predictions for people mean little.", err=True)
+        typer.echo(
+            "It was trained on drawn faces: its predictions for people mean little.", err=True
+        )
     return recognizer
 
 

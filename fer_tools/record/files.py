@@ -17,11 +17,11 @@ from pathlib import Path
 import nbformat
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation import evidence
 from fer_lib.evaluation.published import read_figures
-from fer_lib.evaluation.report import HEADLINES, errors_in
 from fer_lib.params import load
 from fer_lib.paths import build_folder, project_root
+from fer_tools.record import evidence
+from fer_tools.record.report import HEADLINES, errors_in
 
 LINE = Path("figures/70_video_valence/line.png")  # the README shows it
 # The stages that train nothing, in the order in which they need one another.

@@ -17,14 +17,15 @@ from fer_lib.data import ferplus
 from fer_lib.data.arrays import CkPlus, Fer13, load_ckplus, load_fer13
 from fer_lib.data.splits import share_seen
 from fer_lib.errors import UserError
-from fer_lib.evaluation import calibration, evidence, predictions
+from fer_lib.evaluation import calibration, predictions
 from fer_lib.evaluation.predictions import Predictions
 from fer_lib.evaluation.published import DECIMALS, read_figures
-from fer_lib.evaluation.report import HEADLINES
 from fer_lib.labels import LEFT_OUT, remap_valence
 from fer_lib.paths import build_folder
 from fer_lib.progress import progress_bar
+from fer_tools.record import evidence
 from fer_tools.record.files import record_folder
+from fer_tools.record.report import HEADLINES
 
 # How far a probability of another computer may lie from a stored one: float16 keeps three digits.
 TOLERANCE = 2e-3

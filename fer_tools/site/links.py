@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.report import in_words
+from fer_tools.record.report import in_words
 
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 # What a text is made of beside plain words, in the order in which it is looked for.

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.report import in_words, markdown_table, reproduction_table
 from fer_lib.models.card import Card
+from fer_tools.record.report import in_words, markdown_table, reproduction_table
 from fer_tools.site.links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")

@@ -23,8 +23,8 @@ import torchvision
 from fer_lib.inference.export import CALIBRATION_FACES, export_onnx, quantize
 from fer_lib.inference.recognizer import Recognizer
 from fer_tools.synthetic_faces.comparison import comparison_faces
-from fer_tools.timing.latency import onnx_call, take_turns
 from fer_tools.timing.speed import processor
+from studies.benchmarks.latency import onnx_call, take_turns
 
 TURNS = 200
 REFERENCE = "EfficientNet-B0, 224 x 224"

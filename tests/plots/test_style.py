@@ -16,8 +16,8 @@ from fer_lib.data.audit import duplicate_of_training
 from fer_lib.errors import UserError
 from fer_lib.evaluation import calibration, gallery
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
-from fer_lib.plots import comparison as comparison_plots
 from fer_lib.plots import style as plots
+from studies.ablation.plots import pareto
 
 RNG = np.random.default_rng(0)
 FACES = RNG.integers(0, 256, (12, 48, 48), dtype=np.uint8)
@@ -47,7 +47,7 @@ def all_kinds() -> dict:
         ),
         "intervals": lambda: plots.intervals(spans, "recall, %", (52.0, "accuracy")),
         "reliability": lambda: plots.reliability_plot({"7": a_reliability_table()}),
-        "folds": lambda: plots.fold_spread({"a": np.array([0.9, 0.9]), "b": np.array([0.8, 1])}),
+        "dots": lambda: plots.dots({"a": np.array([90, 90]), "b": np.array([80, 100])}, "%"),
         "faces": lambda: plots.face_grid(FACES, ["surprise, said\nhappy 99%"] * 12, credit="me"),
     }
 
@@ -103,7 +103,7 @@ def test_names_of_crowded_points_are_whole_and_apart():
     millions = [0.06, 2.37, 9.2, 9.4, 11.2, 143.0]
     accuracy = [66.0, 70.5, 71.1, 71.5, 71.8, 74.1]
     table = pd.DataFrame({"name": names, "accuracy": accuracy, "millions": millions})
-    figure = comparison_plots.pareto(table, {"millions": "million weights"}, "accuracy, %")
+    figure = pareto(table, {"millions": "million weights"}, "accuracy, %")
     figure.canvas.draw()
     axis = figure.axes[0]
     boxes = [name.get_window_extent() for name in axis.texts]
@@ -116,9 +116,8 @@ def test_names_of_crowded_points_are_whole_and_apart():
 
 @pytest.mark.parametrize("reach", [0.0, 0.02, 2.0, 15.0])
 def test_numbers_under_the_dots_of_seeds_do_not_touch(reach):
-    table = pd.DataFrame({"variant": "... not in Training, mirror averaged", "seed": [1, 2]})
-    table["accuracy"] = [69.01, 69.01 + reach]
-    figure = comparison_plots.dots_by_seed(table, "accuracy, %")
+    values = {"... not in Training, flip TTA": np.array([69.01, 69.01 + reach])}
+    figure = plots.dots(values, "accuracy, %", reference=True)
     figure.canvas.draw()
     axis = figure.axes[0]
     low, high = axis.get_xlim()

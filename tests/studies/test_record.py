@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from imports import ROOT
 
-from fer_lib.evaluation.report import HEADLINES, errors_in
 from fer_lib.models.msfernet import MSFERNet, count_parameters
 from fer_lib.params import load
+from fer_tools.record.report import HEADLINES, errors_in
 from fer_tools.record.verify import verify
 
 sys.path.insert(0, str(ROOT / "scripts"))

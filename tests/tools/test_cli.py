@@ -82,7 +82,17 @@ def test_one_row_a_face(shelf, tmp_path):
     assert result.exit_code == 0, result.output
     first, second = table(tmp_path / "out.csv")
     probabilities = [f"p_{name}" for name in TASKS["fer13-7"]]
-    assert list(first) == ["path", "x", "y", "w", "h", "label", "confidence", *probabilities, "valence"]
+    assert list(first) == [
+        "path",
+        "x",
+        "y",
+        "w",
+        "h",
+        "label",
+        "confidence",
+        *probabilities,
+        "valence",
+    ]
     assert first["path"] == second["path"] == str(tmp_path / "two.png")
     assert int(first["x"]) > 300 > int(second["x"]) + int(second["w"])
     for row in (first, second):

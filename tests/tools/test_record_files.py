@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation import evidence, predictions
+from fer_lib.evaluation import predictions
 from fer_lib.evaluation.predictions import Predictions
 from fer_lib.evaluation.published import figure, write_figures
-from fer_lib.evaluation.report import HEADLINES
+from fer_tools.record import evidence
 from fer_tools.record import files as record_files
+from fer_tools.record.report import HEADLINES
 
 ABOUT = {"task": "fer13-7", "temperature": 1.0, "seed": 1, "data": "fer2013"}
 

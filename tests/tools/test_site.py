@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 pytest.importorskip("sphinx")
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.report import PAPER_A, PAPER_B
 from fer_tools.cli.common import SOME_UNREAD, USER_ERROR
 from fer_tools.cli.main import app
+from fer_tools.record.report import PAPER_A, PAPER_B
 from fer_tools.site import build as site
 from fer_tools.site import command as site_command
 from fer_tools.site import links as site_links

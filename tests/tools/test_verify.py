@@ -9,9 +9,9 @@ import pytest
 from fer_lib.data.arrays import CkPlus, Fer13
 from fer_lib.errors import UserError
 from fer_lib.evaluation import predictions
-from fer_lib.evaluation.evidence import Evidence
 from fer_lib.evaluation.predictions import Predictions
 from fer_lib.evaluation.published import write_figures
+from fer_tools.record.evidence import Evidence
 from fer_tools.record.verify import verify, verify_counts
 
 N = 300

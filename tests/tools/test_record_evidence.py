@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation import calibration, evidence, intensity, metrics, published
-from fer_lib.evaluation.evidence import Evidence
+from fer_lib.evaluation import calibration, intensity, metrics, published
+from fer_tools.record import evidence
+from fer_tools.record.evidence import Evidence
 
 K, N = 5, 900
 ABOUT = {"split": "test images", "protocol": "official", "seeds": [1]}

@@ -1,14 +1,15 @@
-"""Figures that compare networks: dots of single runs, and accuracy over what it costs."""
+"""Accuracy over what it costs, with the Pareto front."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
+
+from fer_lib.plots.style import COLORS
 
 OVER_GRID = 0.9  # and under the points, so that no part of a line is lost on a line of the grid
 # Where a name may stand: x and y from its point, in points, and its alignment; the best first. The
@@ -19,31 +20,6 @@ PLACES = (
     (-5, 5, "right", "bottom"), (5, -5, "left", "top"),
     (5, 5, "left", "bottom"), (-5, -5, "right", "top"),
 )  # fmt: skip
-
-
-def dots_by_seed(table: pd.DataFrame, label: str, reference: bool = True) -> Figure:
-    """One row a variant: a small dot a seed, a bar at their mean.
-
-    Args:
-        table: columns variant, seed, accuracy (percent), in the order to be drawn.
-        label: of the axis.
-        reference: draw the first variant's mean as a dashed line through all rows.
-    """
-    names = list(dict.fromkeys(table.variant))
-    colours = sns.color_palette("colorblind")
-    figure, axis = plt.subplots(figsize=(6.6, 0.9 + 0.34 * len(names)))
-    for place, name in enumerate(names):
-        values = table.accuracy[table.variant == name]
-        axis.scatter(values, np.full(len(values), place), s=22, color=colours[0], zorder=3)
-        axis.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colours[1], linewidth=2)
-    if reference:
-        first = table.accuracy[table.variant == names[0]].mean()
-        axis.axvline(first, linestyle="--", color="0.6", linewidth=1, zorder=OVER_GRID)
-    axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
-    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axis.ticklabel_format(axis="x", useOffset=False)
-    axis.set_xlabel(label)
-    return figure
 
 
 def pareto(
@@ -65,8 +41,8 @@ def pareto(
         known = table.dropna(subset=[cost])
         for number, (group, marker) in enumerate((groups or {"": "o"}).items()):
             rows = known[known.group == group] if groups else known
-            colour = sns.color_palette("colorblind")[number]
-            axis.scatter(rows[cost], rows.accuracy, marker=marker, color=colour, label=group)
+            color = COLORS[number]
+            axis.scatter(rows[cost], rows.accuracy, marker=marker, color=color, label=group)
         front = known.sort_values(cost)
         front = front[front.accuracy > front.accuracy.cummax().shift(fill_value=-np.inf)]
         axis.step(front[cost], front.accuracy, where="post", color="0.6", zorder=OVER_GRID)
