@@ -22,7 +22,7 @@ DASHES = ("solid", "dash", "dot")
 POINTS = 5000  # of a line drawn at most: more than a screen has pixels, and quick to draw
 # Milliseconds of 2000-01-01, where the time axis begins: plotly takes small numbers for years.
 START = 946_684_800_000
-BAND = 1.96  # standard deviations: 95 %
+BAND = 1.96  # standard deviations of the level, see `smoothing.smooth`
 CONFIG = {
     "responsive": True, "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
@@ -35,7 +35,7 @@ def figure(
     *,
     dark: bool = False,
 ) -> go.Figure:
-    """The lines over time: faint frame by frame, bold smoothed, shaded the 95 % band.
+    """The lines over time: faint frame by frame, bold smoothed, shaded its uncertainty.
 
     Args:
         table: of all faces, see `engine.COLUMNS`.
@@ -121,7 +121,7 @@ def _face_traces(line: pd.DataFrame, face: int, number: int, *, alone: bool) -> 
     if np.isfinite(half).any():
         xs, ys = _band(x, level - half, level + half)
         traces.insert(0, go.Scatter(
-            x=xs, y=ys, name="95 % band", legendgroup=group, fill="toself", mode="none",
+            x=xs, y=ys, name="uncertainty", legendgroup=group, fill="toself", mode="none",
             fillcolor=_faint(color), hoverinfo="skip", showlegend=alone,
         ))  # fmt: skip
     last = np.flatnonzero(np.isfinite(level))
@@ -339,8 +339,9 @@ PAGE = """<!DOCTYPE html>
 <p class=caveat role=note><b>A face is not a feeling.</b> {caveat}</p>
 <figure>
 <div role="img" aria-label="{alt}">{figure}</div>
-<figcaption>Bold: smoothed. Faint: frame by frame. Shaded along the line: 95&nbsp;% band of the
-frames’ noise, not of the network’s mistakes. Rings and triangles: the level before and after a
+<figcaption>Bold: smoothed. Faint: frame by frame. Shaded along the line: how unsure the
+frames’ errors leave it (84 to 100&nbsp;% of a known truth lay within, in trials); faces that the
+network misreads all along are not in it. Rings and triangles: the level before and after a
 change. Grey: no face seen, nothing drawn. Of several faces, each line ends in its face’s number.
 Drag to zoom, double-click to see
 all.{thinned}</figcaption>

@@ -25,7 +25,7 @@ FACE_COLORS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc")
 
 
 def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
-    """The line of each face over time, frame by frame and smoothed with its 95 % band.
+    """The line of each face over time, frame by frame and smoothed with its uncertainty.
 
     Grey is where no face at all was seen. Several faces differ in colour and dash, and the end of
     each line says whose it is.
@@ -68,7 +68,7 @@ def _draw_face(axis: Axes, line: pd.DataFrame, number: int, name: str) -> None:
         low, high = ((level + side * 1.96 * line.valence_sd).clip(-1, 1) for side in (-1, 1))
         axis.fill_between(
             line.time_s.to_numpy(), low.to_numpy(), high.to_numpy(), color=color, alpha=0.25,
-            lw=0, label=None if name else "95 % band",
+            lw=0, label=None if name else "uncertainty",
         )  # fmt: skip
     if name and level.notna().any():
         end = level.last_valid_index()

@@ -1,25 +1,30 @@
 """What a counsellor reads from one face's line: facts as numbers, and as a summary.
 
 A frame stands until the next one comes, so uneven frame rates weigh as they should. Spread,
-variability and inertia are given for the means of whole seconds: there the frames' noise is
-averaged out, and videos of any frame rate compare. Nothing is made up for moments without the face.
+variability and inertia are given for the means of whole seconds, where the frames' noise is mostly
+averaged out. Nothing is made up for moments without the face.
 """
-
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-import ruptures
 
 from fer_lib.labels import VALENCE_CLASSES
+from fer_tools.rtfer.changes import (
+    NORMAL_MEDIAN,
+    change_points,
+    interval_means,
+    levels,
+    searchable,
+)
 from fer_tools.rtfer.smoothing import stretches
 
 PROBABILITIES = [f"p_{name}" for name in VALENCE_CLASSES]
-SAMPLE = 0.2  # seconds between samples in the search for changes: how exactly one is placed
-PER_SECOND = 5  # samples; a level holds for a second at least
-LEAST_NOISE = 0.2  # of a sample: a step of 0.5 kept up for 1 s counts, or one of 0.2 for 5 s
-FEW_SECONDS = 3  # pairs of neighbouring seconds below which variability says nothing ...
-FEW_FOR_INERTIA = 10  # ... and below which a correlation over time says nothing
+FEW_SECONDS = 3  # pairs of neighbouring seconds below which variability says nothing
+FEW_FOR_INERTIA = 10  # seconds that a series must have to count for inertia ...
+LEAST_SECONDS = 60  # ... and all of them together
+JUMP = 4.0  # robust standard deviations by which neighbouring seconds of one series may differ
+SLOWLY = 5.0  # seconds: means over so long tell slow movement
+LEAST_MOVEMENT = 0.3  # slow movement that the summary names
 SUMMARIZED = 3  # changes named in the summary, the largest
 
 CAVEAT = (
@@ -69,8 +74,10 @@ def describe(table: pd.DataFrame) -> dict:
         states: by valence class {seconds, share} of the time seen, by the most probable class;
         mean of the valence; of the means of whole seconds: sd; variability, the mean square
         successive difference (MSSD); inertia, the lag-1 autocorrelation, in [-1, 1] (Koval et al.
-        2015; with n seconds it comes out too low by about (1 + 4 inertia) / n);
-        change_points: [{time_s, before, after}], the segments' mean valence on both sides.
+        2015), and inertia_interval, [low, high], both None below a minute; slow_movement, the
+        largest difference between means of five seconds within one level; changes_searched,
+        whether frames are close enough for jumps to be told from movement; change_points:
+        [{time_s, before, after}], the jumps, see `changes.change_points`.
 
     Raises:
         ValueError: if the table holds several faces.
@@ -82,10 +89,11 @@ def describe(table: pd.DataFrame) -> dict:
     values = line.valence.where(line.face_found.astype(bool)).to_numpy(np.float64)
     lasting, seen = np.diff(edges), np.isfinite(values)
     gone = [edges[gap.stop] - edges[gap.start] for gap in stretches(~seen)]
-    second_means = _means(edges, values, 1.0)
+    second_means = interval_means(edges, values, 1.0)
     pairs = np.column_stack([second_means[:-1], second_means[1:]])
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     enough = len(pairs) >= FEW_SECONDS
+    rho, changes = _inertia(pairs), change_points(edges, values)
     return {
         "seconds": _number(lasting.sum()),
         "seconds_seen": _number(lasting[seen].sum()),
@@ -99,46 +107,12 @@ def describe(table: pd.DataFrame) -> dict:
         if seen.any() else None,
         "sd": _number(np.nanstd(second_means)) if enough else None,
         "variability": _number(np.square(np.diff(pairs)).mean()) if enough else None,
-        "inertia": _inertia(pairs),
-        "change_points": change_points(edges, values),
+        "inertia": None if rho is None else _number(rho),
+        "inertia_interval": _inertia_interval(pairs),
+        "slow_movement": _slow_movement(edges, values, changes),
+        "changes_searched": searchable(edges),
+        "change_points": [{k: _number(v) for k, v in change.items()} for change in changes],
     }  # fmt: skip
-
-
-def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
-    r"""Moments at which the line goes to another level and stays there for a second or more.
-
-    The line, as means of 0.2 s, is cut so that the squared distance from each segment's mean plus a
-    penalty for each cut is least (PELT, Killick et al. 2012; library `ruptures`). The penalty is
-    :math:`3 \sigma^2 \ln n`, that of the Bayesian information criterion as Zhang & Siegmund (2007)
-    corrected it for cuts: one adds a level and a place, and places are many. The noise
-    :math:`\sigma` of a sample is taken from successive differences, robustly (median), but from
-    `LEAST_NOISE` on: a long video would else show changes too small to mean anything. Each unbroken
-    stretch is searched by itself: what happened in a gap is not known.
-
-    Args:
-        edges: (N + 1,) seconds at which frames begin, and the last one ends.
-        values: (N,) NaN without the face.
-
-    Returns:
-        By time: time_s, the new level's begin; before and after, mean valence of both levels.
-    """
-    samples = _means(edges, values, SAMPLE)
-    penalty = 3 * _noise(samples) ** 2 * np.log(max(np.isfinite(samples).sum(), 2))
-    found = []
-    for stretch in stretches(np.isfinite(samples)):
-        segment = samples[stretch]
-        if len(segment) < 2 * PER_SECOND:
-            continue
-        # The linear kernel's cost is the squared distance from the mean; this one runs in C.
-        search = ruptures.KernelCPD(kernel="linear", min_size=PER_SECOND).fit(segment[:, None])
-        cuts = [0, *search.predict(pen=penalty)]
-        means = [segment[a:b].mean() for a, b in pairwise(cuts)]
-        for cut, (before, after) in zip(cuts[1:-1], pairwise(means), strict=True):
-            time = edges[0] + (stretch.start + cut) * SAMPLE
-            found.append({
-                "time_s": _number(time), "before": _number(before), "after": _number(after),
-            })  # fmt: skip
-    return found
 
 
 def summarize(facts: dict, *, caveat: bool = True) -> str:
@@ -153,11 +127,12 @@ def summarize(facts: dict, *, caveat: bool = True) -> str:
         step = facts["variability"] ** 0.5
         sentences.append(f"From one second to the next it moves by about {step:.2f}.")
     if facts["inertia"] is not None:
+        low, high = facts["inertia_interval"]
         sentences.append(
-            f"Inertia is {facts['inertia']:.2f} (1: each second is like the one before; 0: it "
-            "tells nothing about the next)."
+            f"Inertia is {facts['inertia']:.2f} ({low:.2f} to {high:.2f}; 1: each second is like "
+            "the one before; 0: it tells nothing about the next)."
         )
-    sentences += [_changes_sentence(facts["change_points"]), CAVEAT if caveat else ""]
+    sentences += [_changes_sentence(facts), _movement_sentence(facts), CAVEAT if caveat else ""]
     return " ".join(part for part in sentences if part)
 
 
@@ -191,29 +166,66 @@ def _edges(times: np.ndarray) -> np.ndarray:
     return np.append(times, times[-1] + usual) if len(times) else np.zeros(1)
 
 
-def _means(edges: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
-    """Mean over each whole `width` seconds; NaN where the face is seen for less than half of it."""
-    starts = edges[0] + width * np.arange(int((edges[-1] - edges[0]) / width + 1e-6) + 1)
-    lasting, seen = np.diff(edges), np.isfinite(values)
-    area = np.append(0.0, np.cumsum(np.where(seen, values, 0.0) * lasting))
-    time = np.append(0.0, np.cumsum(seen * lasting))
-    # Both grow in straight lines between frames, so what is read off between them is exact.
-    area, time = np.diff(np.interp(starts, edges, area)), np.diff(np.interp(starts, edges, time))
-    return np.divide(area, time, out=np.full(len(area), np.nan), where=time > 0.499 * width)
-
-
-def _noise(samples: np.ndarray) -> float:
-    """Standard deviation of independent samples about their level."""
-    steps = np.abs(np.diff(samples))
-    steps = steps[np.isfinite(steps)]
-    spread = float(np.median(steps)) / 0.6745 / 2**0.5 if len(steps) else 0.0
-    return max(LEAST_NOISE, spread)
-
-
 def _inertia(pairs: np.ndarray) -> float | None:
-    if len(pairs) < FEW_FOR_INERTIA or (np.ptp(pairs, axis=0) < 1e-9).any():
+    r"""Emotional inertia: the lag-1 autocorrelation of the means of whole seconds.
+
+    A trend or a jump would look like inertia (Jahng et al. 2008), so it is taken within unbroken
+    series between gaps and jumps, and of what is left of each beside its straight line. Short
+    series come out too low, by :math:`(2 + 4 \rho) / n` each (Marriott & Pope 1954, with a trend
+    removed), which is put right.
+
+    Args:
+        pairs: (P, 2) means of neighbouring seconds.
+
+    Returns:
+        In [-1, 1]; None where fewer than `LEAST_SECONDS` seconds are left, or nothing moves.
+    """
+    series = _unbroken(pairs)
+    count = sum(map(len, series))
+    if count < LEAST_SECONDS:
         return None
-    return _number(np.corrcoef(pairs.T)[0, 1])
+    products = squares = 0.0
+    for values in series:
+        place = np.arange(len(values))
+        left = values - np.polyval(np.polyfit(place, values, 1), place)
+        products, squares = products + left[1:] @ left[:-1], squares + left @ left
+    if squares < 1e-9 * count:
+        return None
+    bias = len(series) / count
+    return float(np.clip((products / squares + 2 * bias) / (1 - 4 * bias), -1, 1))
+
+
+def _inertia_interval(pairs: np.ndarray) -> list[float] | None:
+    r"""The 95 % interval of `_inertia`, :math:`\rho \pm 1.96 \sqrt{(1 - \rho^2) / n}`."""
+    rho = _inertia(pairs)
+    if rho is None:
+        return None
+    count = sum(map(len, _unbroken(pairs)))
+    half = 1.96 * max(1 - rho**2, 1 / count) ** 0.5 / count**0.5
+    return [_number(max(rho - half, -1.0)), _number(min(rho + half, 1.0))]
+
+
+def _slow_movement(edges: np.ndarray, values: np.ndarray, changes: list[dict[str, float]]) -> float:
+    """The largest difference between means of `SLOWLY` seconds within one level."""
+    moved = 0.0
+    for part in levels(edges[:-1], changes):
+        means = interval_means(edges[part.start : part.stop + 1], values[part], SLOWLY)
+        means = means[np.isfinite(means)]
+        moved = max(moved, float(np.ptp(means)) if len(means) else 0.0)
+    return _number(moved)
+
+
+def _unbroken(pairs: np.ndarray) -> list[np.ndarray]:
+    """Series of neighbouring seconds between gaps and jumps, without those too short to tell."""
+    if not len(pairs):
+        return []
+    largest = JUMP * float(np.median(np.abs(np.diff(pairs)))) / NORMAL_MEDIAN
+    parts: list[np.ndarray] = []
+    for run in np.split(pairs, np.flatnonzero(pairs[1:, 0] != pairs[:-1, 1]) + 1):
+        series = np.append(run[0, 0], run[:, 1])
+        jumps = np.flatnonzero((np.abs(np.diff(series)) > largest) & (largest > 0)) + 1
+        parts += np.split(series, jumps)
+    return [part for part in parts if len(part) >= FEW_FOR_INERTIA]
 
 
 def _states(probabilities: np.ndarray, lasting: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -258,17 +270,26 @@ def _states_sentence(states: dict) -> str:
     return f"While seen it looked {', '.join(parts)} of the time."
 
 
-def _changes_sentence(changes: list[dict]) -> str:
+def _changes_sentence(facts: dict) -> str:
+    changes = facts["change_points"]
+    if not facts["changes_searched"]:
+        return "Jumps of its level cannot be told: that takes five frames a second."
     if not changes:
-        return "Its level did not change lastingly."
+        return "Its level did not jump."
     largest = sorted(changes, key=lambda c: -abs(c["after"] - c["before"]))[:SUMMARIZED]
     listed = ", ".join(
         f"at {clock(c['time_s'])} from {c['before']:+.2f} to {c['after']:+.2f}"
         for c in sorted(largest, key=lambda c: c["time_s"])
     )
     if len(changes) > SUMMARIZED:
-        return (
-            f"Its level changed {len(changes)} times. The {SUMMARIZED} largest changes: {listed}."
-        )
+        return f"Its level jumped {len(changes)} times. The {SUMMARIZED} largest jumps: {listed}."
     times = "once" if len(changes) == 1 else f"{len(changes)} times"
-    return f"Its level changed {times}: {listed}."
+    return f"Its level jumped {times}: {listed}."
+
+
+def _movement_sentence(facts: dict) -> str:
+    moved = facts["slow_movement"]
+    if moved < LEAST_MOVEMENT:
+        return ""
+    where = " between the jumps" if facts["change_points"] else ""
+    return f"It moved slowly{where}, by up to {moved:.2f}."

@@ -15,8 +15,9 @@ between frames,
 
 makes the settled filter weigh a frame of age :math:`a` by exactly :math:`e^{-a/S}`, and the
 smoother by :math:`e^{-|a|/S}`, whatever the frame rate. The level does not depend on :math:`r`,
-only the band does. The band holds the frames' noise alone: it says nothing of faces that a network
-misreads all along, and is too narrow where neighbouring frames share their errors.
+only the band does. It says nothing of faces that a network misreads all along. On a recording it
+counts that neighbouring frames share their errors (`shared_noise`); live it counts the frames'
+noise alone, and is too narrow where they do.
 """
 
 import math
@@ -24,9 +25,13 @@ from collections import deque
 
 import numpy as np
 
+from fer_tools.rtfer.changes import change_points, levels
+
 DEFAULT_NOISE = 0.05  # sd of a frame's valence about its level; videos give 0.02 to 0.08
 QUANTILE, NORMAL_QUANTILE = 0.9, 1.6449  # of |differences|; where |N(0, 1)| has it
 STEPS = 25  # the live filter takes the mean step of so many: it follows a changing frame rate
+PILOT = 5.0  # how much more than the line itself a line is smoothed for its residuals
+REACH = 8.0  # time constants beyond which frames have no common weight
 STEEPEST = 50.0  # step / S beyond which a frame's past weighs nothing in 64 bits
 
 
@@ -83,8 +88,14 @@ class LiveSmoother:
 def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """The Rauch-Tung-Striebel smoother: looks as far ahead as back (zero phase).
 
-    Gaps are neither filled nor bridged: each unbroken stretch is smoothed by itself. Times may be
-    uneven. The noise is estimated from the line itself, see `frame_noise`.
+    Gaps are neither filled nor bridged, and jumps are not blurred (`changes.change_points`): each
+    unbroken stretch of one level is smoothed by itself. Times may be uneven. The noise is estimated
+    from the line itself: the larger one of `frame_noise` and `shared_noise`.
+
+    On made-up lines (truth constant, a ramp, a wave of 20 s or steps; noise of 0.06 whose
+    neighbours are correlated by 0 to 0.8; 5 to 60 frames a second) level ± 1.96 sd holds the truth
+    in 89 to 100 % of the frames where S is at least two frames, and in 82 to 99 % where it is one;
+    with a correlation of 0.95 in 84 %, for slow errors cannot be told from slow movement.
 
     Args:
         time_s: (N,) seconds, growing.
@@ -93,7 +104,8 @@ def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.n
 
     Returns:
         (N,) float64 level, within the range of its stretch's values; (N,) float64 standard
-        deviation. Both NaN exactly where `values` is.
+        deviation. Both NaN where `values` is; the deviation also where frames are further apart
+        than S.
 
     Raises:
         ValueError: if `seconds` is negative or no number, or times and values differ in number.
@@ -105,12 +117,54 @@ def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.n
     if _checked("seconds", seconds) == 0:
         level[np.isfinite(values)] = values[np.isfinite(values)]
         return level, variance
-    mean = _mean_step(times, values)
-    for part in stretches(np.isfinite(values)):
-        drift = [_drift(max(step, 0.0), mean, seconds) for step in np.diff(times[part])]
-        level[part], variance[part] = _both_ways(values[part].tolist(), drift)
-        level[part] = level[part].clip(values[part].min(), values[part].max())  # but for rounding
-    return level, frame_noise(times, values, seconds) * np.sqrt(variance)
+    step = _mean_step(times, values)
+    parts = _parts(times, values, step)
+    level, variance = smooth_parts(times, values, parts, seconds)
+    noise = max(
+        frame_noise(times, values, seconds), shared_noise(times, values, parts, seconds)
+    )  # fmt: skip
+    if step > seconds:  # hardly a neighbour to learn from: there is nothing to say how sure it is
+        noise = math.nan
+    return level, noise * np.sqrt(variance)
+
+
+def shared_noise(
+    times: np.ndarray, values: np.ndarray, parts: list[slice], seconds: float
+) -> float:
+    r"""Noise of independent frames that would leave the level as unsure as these frames do.
+
+    Neighbouring frames share their errors, so their mean is less sure than their number says. With
+    :math:`\gamma_k` the covariance of residuals :math:`k` frames apart, the level's variance is
+
+    .. math:: \sum_k \gamma_k \frac{d}{4S} \Big(1 + \frac{|k| d}{S}\Big) e^{-|k| d / S}
+
+    (:math:`e^{-|a|/S}` convolved with itself). Residuals are those from a line that is smoothed
+    `PILOT` times as much, so movement that is fast for it counts as noise and widens the band.
+
+    Args:
+        times: (N,) seconds, growing.
+        values: (N,) NaN in gaps.
+        parts: see `_parts`.
+        seconds: time constant S, above 0.
+
+    Returns:
+        At least 0; 0 where there are too few frames to tell.
+    """
+    step = _mean_step(times, values)
+    if step == 0:
+        return 0.0
+    pilot, _ = smooth_parts(times, values, parts, PILOT * seconds)
+    residuals = values - pilot
+    there = np.isfinite(residuals)
+    residuals = np.where(there, residuals, 0.0)
+    variance = 0.0
+    for lag in range(min(int(REACH * seconds / step) + 1, len(values))):
+        end = len(values) - lag
+        pairs = max(int((there[lag:] & there[:end]).sum()), 1)
+        age = lag * step / seconds
+        weight = (1 + age) * math.exp(-age) * (1 if lag == 0 else 2)
+        variance += weight * float(residuals[lag:] @ residuals[:end]) / pairs
+    return math.sqrt(max(variance, 0.0))
 
 
 def frame_noise(time_s: np.ndarray, values: np.ndarray, seconds: float) -> float:
@@ -142,6 +196,29 @@ def frame_noise(time_s: np.ndarray, values: np.ndarray, seconds: float) -> float
 def stretches(present: np.ndarray) -> list[slice]:
     """Where each unbroken run of True lies in (N,) bool."""
     return np.ma.clump_masked(np.ma.array(present, mask=present)) if len(present) else []
+
+
+def _parts(times: np.ndarray, values: np.ndarray, step: float) -> list[slice]:
+    """The frames of each unbroken stretch of one level: between gaps, and between jumps."""
+    edges = np.append(times, times[-1] + step) if len(times) else np.zeros(1)
+    parts = []
+    for level in levels(times, change_points(edges, values)):
+        for stretch in stretches(np.isfinite(values[level])):
+            parts.append(slice(level.start + stretch.start, level.start + stretch.stop))
+    return parts
+
+
+def smooth_parts(
+    times: np.ndarray, values: np.ndarray, parts: list[slice], seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each part smoothed by itself: (N,) level, and its variance in units of r; else NaN."""
+    level, variance = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    mean = _mean_step(times, values)
+    for part in parts:
+        drift = [_drift(max(step, 0.0), mean, seconds) for step in np.diff(times[part])]
+        level[part], variance[part] = _both_ways(values[part].tolist(), drift)
+        level[part] = level[part].clip(values[part].min(), values[part].max())  # but for rounding
+    return level, variance
 
 
 def _both_ways(values: list[float], drift: list[float]) -> tuple[list[float], list[float]]:
