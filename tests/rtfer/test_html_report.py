@@ -48,7 +48,7 @@ def traces(drawing, name):
 def test_one_face_is_drawn_with_band_changes_and_gap():
     table = one_face()
     drawing = figure(table, facts_of(table))
-    (bold,), (band,) = traces(drawing, "smoothed"), traces(drawing, "95 % band")
+    (bold,), (band,) = traces(drawing, "smoothed"), traces(drawing, "uncertainty")
     np.testing.assert_allclose(bold.y, table.valence_smooth, atol=1e-6)
     np.testing.assert_allclose(bold.customdata, table.time_s, atol=1e-4)
     assert bold.connectgaps is False and np.isnan(np.asarray(bold.y)[100:130]).all()
@@ -90,13 +90,13 @@ def test_any_table_can_be_drawn_and_its_band_holds_the_line(seed):
     valence = np.clip(np.cumsum(rng.normal(0, 0.3, 80)), -1, 1)
     valence[rng.random(80) < 0.3] = np.nan
     table = smoothed(valence)
-    (band,) = traces(figure(table, facts_of(table), dark=bool(seed % 2)), "95 % band")
+    (band,) = traces(figure(table, facts_of(table), dark=bool(seed % 2)), "uncertainty")
     y = np.array([value for value in band.y if value is not None])
     assert y.min() >= -1 and y.max() <= 1 and len(y) == 2 * np.isfinite(valence).sum()
 
 
 def test_no_band_without_smoothing():
-    assert not traces(figure(one_face(seconds=0)), "95 % band")
+    assert not traces(figure(one_face(seconds=0)), "uncertainty")
 
 
 # --------------------------------------------------------------------------- the page
@@ -140,7 +140,7 @@ def test_line_plot_of_one_face_with_its_truth():
     table = one_face()
     truth = pd.DataFrame({"time_s": table.time_s, "valence": 0.2, "face_present": 1})
     drawn = line_plot(table, truth)
-    expected = ["no face seen", "frame by frame", "smoothed", "95 % band", "truth"]
+    expected = ["no face seen", "frame by frame", "smoothed", "uncertainty", "truth"]
     assert labels_of(drawn) == expected
     without = line_plot(table.drop(columns=["valence_sd", "face_id"]))
     assert labels_of(without) == expected[:3]
