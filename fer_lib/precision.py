@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fer_lib.errors import UserError
 from fer_lib.params import PRECISIONS, Training
-from fer_lib.threads import usable_cores
+from fer_lib.processes import usable_cores
 
 Settings = TypeVar("Settings", bound=Training)
 
@@ -116,24 +116,13 @@ def summary(settings: Training, views: int) -> str:
     """
     compiled, why = compiles(settings, views)
     return (
-        f"{_precision(settings)}; torch.compile {'on' if compiled else 'off'} ({why}); "
-        f"{_threads()}."
+        f"{describe_precision(settings)}; torch.compile {'on' if compiled else 'off'} ({why}); "
+        f"{describe_threads()}."
     )
 
 
-def describe_computer() -> str:
-    """What is chosen on this computer where `params.yaml` leaves the choice, and why."""
-    device = best_device()
-    why = "no C++ compiler was found"
-    if can_compile() and device in COMPILE_PAYS:
-        why = f"for runs that see {COMPILE_PAYS[device]:,} faces or more, where asked for"
-    elif can_compile():
-        why = f"not tried on {device}"
-    auto = Training(seed=0, epochs=1, batch_size=2, lr=1)
-    return f"Training on {device}. {_precision(auto)}; torch.compile: {why}; {_threads()}."
-
-
-def _precision(settings: Training) -> str:
+def describe_precision(settings: Training) -> str:
+    """The precision of a run with these settings on this computer, and why."""
     device, chosen = best_device(), resolve(settings).precision
     native = native_bfloat16(device)
     if chosen == "bf16-mixed" and not native:
@@ -145,7 +134,8 @@ def _precision(settings: Training) -> str:
     return f"Precision {chosen} ({why})"
 
 
-def _threads() -> str:
+def describe_threads() -> str:
+    """With how many threads PyTorch works, for how many cores."""
     count = min(torch.get_num_threads(), usable_cores())
     return f"{count} thread{'s' * (count > 1)} for {usable_cores()} usable core(s)"
 

@@ -1,12 +1,15 @@
-"""A process that ends with the one that started it."""
+"""A process among others: it ends with its parent, and shares the computer's cores."""
 
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
-LOOK_EVERY = 0.5  # seconds
+POLL = 0.5  # seconds
 PATIENCE = 5.0  # seconds between asking a process to end and ending it
+TOPOLOGY = Path("/sys/devices/system/cpu")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def end_with_parent() -> None:
@@ -17,11 +20,41 @@ def end_with_parent() -> None:
     """
     parent = os.getppid()
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(PATIENCE)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=look, name="end with parent", daemon=True).start()
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use, at least 1.
+
+    Fewer than the computer has where a container, a batch system or `taskset` allows fewer: more
+    threads than cores wait for each other. Two hardware threads of one core count once, for they
+    share the units that multiply.
+    """
+    if not hasattr(os, "sched_getaffinity"):  # macOS, Windows
+        return os.cpu_count() or 1
+    cores = {_core(processor) for processor in os.sched_getaffinity(0)}
+    return max(min(len(cores), _quota()), 1)
+
+
+def _core(processor: int) -> str:
+    """What the hardware threads of one core have in common."""
+    try:
+        return (TOPOLOGY / f"cpu{processor}" / "topology" / "thread_siblings_list").read_text()
+    except OSError:
+        return str(processor)
+
+
+def _quota() -> int:
+    """Cores' worth of time that Linux grants this container; as many as one likes without limit."""
+    try:
+        microseconds, period = QUOTA.read_text().split()
+        return int(microseconds) // int(period)
+    except (OSError, ValueError):  # no such file; "max 100000"
+        return os.cpu_count() or 1

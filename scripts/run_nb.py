@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 import yaml
 
-from fer_lib.threads import usable_cores
+from fer_lib.processes import usable_cores
 
 # Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
 # notebook has none to check, and jsonschema does without where this module cannot be imported.

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fer_lib.data.arrays import SIDE, CkPlus, LeftOut
-from fer_lib.data.images import check_plain_file, read_grey
+from fer_lib.data.arrays import CkPlus, LeftOut
+from fer_lib.data.images import check_plain_file, read_face, read_grey
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import HaarDetector, crop_face
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, LEFT_OUT
@@ -80,7 +80,7 @@ def read_ckplus48(root: Path) -> CkPlus:
         found += [_frame(file, label) for file in sorted(folder.glob("*.png"))]
     if not found:
         raise UserError(f"{root} holds no .png in folders named by emotion: {SOURCE}")
-    return _assemble(root.parent, found, _read_cropped)
+    return _assemble(root.parent, found, lambda file: read_face(file, "CK+48"))
 
 
 def read_ckplus_release(
@@ -113,12 +113,8 @@ def read_ckplus_release(
     )  # fmt: skip
 
 
-def haar_crop(margin: float = 0.0) -> Crop:
+def haar_crop() -> Crop:
     """A crop function: the largest frontal face that OpenCV's Haar cascade finds, as 48x48.
-
-    Args:
-        margin: how much wider and higher than the detector's box to cut, as a share of its side;
-            0 is the framing of CK+48 and FER2013 (see `faces`).
 
     Raises:
         UserError: if this OpenCV does not ship the cascade.
@@ -128,7 +124,7 @@ def haar_crop(margin: float = 0.0) -> Crop:
 
     def crop(grey: np.ndarray) -> np.ndarray | None:
         boxes = detector(grey)
-        return crop_face(grey, boxes[0], margin) if boxes else None
+        return crop_face(grey, boxes[0], detector.margin) if boxes else None
 
     return crop
 
@@ -176,17 +172,6 @@ def _read_emotion(file: Path) -> int:
             f"(surprise): unpack the Emotion labels again, or remove the file ({SOURCE})"
         )
     return CKPLUS_TO_FER[CKPLUS_EMOTIONS[int(number)]]
-
-
-def _read_cropped(file: Path) -> np.ndarray:
-    image = read_grey(file)
-    if image.shape != (SIDE, SIDE):
-        height, width = image.shape
-        raise UserError(
-            f"{file} is {width}x{height} pixels, but CK+48's images are 48x48: get the original "
-            "files (data/README.md), or remove this one"
-        )
-    return image
 
 
 def _assemble(

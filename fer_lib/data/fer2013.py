@@ -17,7 +17,7 @@ import pandas as pd
 
 from fer_lib.data.arrays import SIDE, USAGES, Fer13
 from fer_lib.data.audit import duplicate_of_training
-from fer_lib.data.images import check_plain_file, is_image, read_grey
+from fer_lib.data.images import check_plain_file, is_image, read_face
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
 
@@ -84,7 +84,7 @@ def read_fer2013_folders(root: Path) -> Fer13:
     if not files:
         raise UserError(f"{root} holds no images under train and test: {SOURCE}")
     labels = np.array([FER_CLASSES.index(file.parent.name) for file, _ in files], dtype=np.int64)
-    images = np.stack([_read_face(file) for file, _ in files])
+    images = np.stack([read_face(file, "FER2013") for file, _ in files])
     return _assemble(images, labels, np.array([usage for _, usage in files]), str(root))
 
 
@@ -257,14 +257,3 @@ def _usage_of_file(file: Path, side: str) -> str:
         f"{file}: the name starts with neither PublicTest nor PrivateTest, so its split is "
         "unknown: use the folder edition with its original file names (data/README.md)"
     )
-
-
-def _read_face(file: Path) -> np.ndarray:
-    image = read_grey(file)
-    if image.shape != (SIDE, SIDE):
-        height, width = image.shape
-        raise UserError(
-            f"{file} is {width}x{height} pixels, but FER2013's images are 48x48: get the original "
-            "files (data/README.md), or remove this one"
-        )
-    return image

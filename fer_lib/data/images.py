@@ -1,4 +1,4 @@
-"""Reading still images of any usual kind as a person would see them.
+"""Reading images of any usual kind as a person would see them.
 
 EXIF rotation is applied; 16-bit values are scaled to 8 bits; transparency is laid on white, the
 page most viewers show; CMYK, palette and the like become sRGB; of an animation the first frame
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
 
 MIN_SIDE = 16  # pixels; below this no face can be told apart
@@ -24,7 +25,7 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def read_grey(path: Path | str) -> np.ndarray:
-    """Read a still image as grey.
+    """Read an image as grey.
 
     Returns:
         (H, W) uint8, 0 black to 255 white.
@@ -38,8 +39,24 @@ def read_grey(path: Path | str) -> np.ndarray:
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
-    """Read a still image as colour: (H, W, 3) uint8, red first. Errors as in `read_grey`."""
+    """Read an image as color: (H, W, 3) uint8, red first. Errors as in `read_grey`."""
     return np.array(_open(Path(path)).convert("RGB"))
+
+
+def read_face(file: Path, data_set: str) -> np.ndarray:
+    """Read an image of a data set of cropped faces: (48, 48) uint8.
+
+    Raises:
+        UserError: as in `read_grey`, or if it has another size.
+    """
+    image = read_grey(file)
+    if image.shape != (SIDE, SIDE):
+        height, width = image.shape
+        raise UserError(
+            f"{file} is {width}x{height} pixels, but {data_set}'s images are {SIDE}x{SIDE}: get "
+            "the original files (data/README.md), or remove this one"
+        )
+    return image
 
 
 def list_images(paths: Iterable[Path | str]) -> list[Path]:

@@ -28,20 +28,16 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from fer_lib.data.arrays import SIDE, Fer13
+from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
 from fer_lib.files import whole
 from fer_lib.inference.onnx_backend import INPUT, INTENSITIES, OUTPUT
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.inference.torch_backend import activate
-from fer_lib.labels import remap_valence
 from fer_lib.models.card import Card
 from fer_lib.models.forward import standardize
 
 OPSET = 17
-TOLERANCE = 1e-4  # of a probability, between PyTorch and the float32 file
-COMPARED_FACES = 4000  # at most
-CALIBRATION_FACES = 512  # at most
 CALIBRATION_BATCH = 32
 
 # Parts of the names of convolutions that stay float32. They have few channels, and integers only
@@ -92,7 +88,7 @@ def export_onnx(recognizer: Recognizer, path: Path) -> None:
     facts = {"labels": recognizer.classes, "parameters": recognizer.backend.parameters}
     header = recognizer.card.header() | {name: json.dumps(fact) for name, fact in facts.items()}
     onnx.helper.set_model_props(graph, header)
-    _save(graph, path)
+    save(graph, path)
 
 
 def quantize(path: Path, out: Path, faces: np.ndarray) -> None:
@@ -127,79 +123,7 @@ def quantize(path: Path, out: Path, faces: np.ndarray) -> None:
         graph = onnx.load(quantized)
     header = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     onnx.helper.set_model_props(graph, header)
-    _save(graph, out)
-
-
-@dataclass(frozen=True)
-class ExportCheck:
-    """How a written file compares with PyTorch.
-
-    Attributes:
-        faces: how many faces it was compared on.
-        difference: largest difference of a probability, or an intensity, between PyTorch and the
-            float32 file.
-        accuracy: of the float32 file on these faces, in [0, 1].
-        accuracy_int8: of the int8 file, or None if none was asked for.
-    """
-
-    faces: int
-    difference: float
-    accuracy: float
-    accuracy_int8: float | None
-
-
-def write_checked(
-    recognizer: Recognizer, out: Path, data: Fer13, int8: bool = False
-) -> ExportCheck:
-    """Write an ONNX file, if it predicts what PyTorch does.
-
-    Args:
-        recognizer: of a weights file.
-        out: target, float32 or int8.
-        data: labelled faces. Those of Training calibrate the int8 file, PublicTest's compare.
-        int8: write the int8 file.
-
-    Raises:
-        UserError: if a probability is off by more than `TOLERANCE` (and then nothing is written),
-            or the target cannot be written.
-    """
-    compared = np.flatnonzero(data.usage == "PublicTest")[:COMPARED_FACES]
-    images, labels = data.images[compared], data.labels[compared]
-    with tempfile.TemporaryDirectory() as folder:
-        plain, small = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        export_onnx(recognizer, plain)
-        exported, expected = Recognizer.load(plain).predict(images), recognizer.predict(images)
-        difference = np.abs(exported.probabilities - expected.probabilities).max()
-        if exported.intensities is not None:
-            difference = max(difference, np.abs(exported.intensities - expected.intensities).max())
-        if not difference <= TOLERANCE:
-            raise UserError(
-                f"the exported network differs from PyTorch by {difference:.1e} (more than "
-                f"{TOLERANCE:.0e}), so {out} was not written: use the .safetensors file, and tell "
-                "the authors."
-            )
-        after = None
-        if int8:
-            training = data.images[data.usage == "Training"]
-            step = max(len(training) // CALIBRATION_FACES, 1)
-            quantize(plain, small, training[::step][:CALIBRATION_FACES])
-            after = accuracy(Recognizer.load(small).probabilities(images), labels)
-        _save(onnx.load(small if int8 else plain), out)
-    return ExportCheck(
-        len(images), float(difference), accuracy(exported.probabilities, labels), after
-    )
-
-
-def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the faces whose label is the likeliest, in [0, 1].
-
-    Args:
-        probabilities: (N, 7), or (N, 3) of the valence classes.
-        labels: (N,) of FER2013; for three classes surprise is left out.
-    """
-    labels = remap_valence(labels) if probabilities.shape[1] == 3 else labels
-    counted = labels >= 0
-    return float((probabilities.argmax(axis=1) == labels)[counted].mean())
+    save(graph, out)
 
 
 @dataclass
@@ -225,8 +149,8 @@ def _kept_in_float(path: Path) -> list[str]:
     return [name for name in names if any(part in name for part in KEPT_IN_FLOAT)]
 
 
-def _save(graph: onnx.ModelProto, path: Path) -> None:
-    """Check and write a file, whole or not at all."""
+def save(graph: onnx.ModelProto, path: Path) -> None:
+    """Check and write an ONNX file, whole or not at all."""
     onnx.checker.check_model(graph, full_check=True)
     try:
         with whole(path) as part:

@@ -31,7 +31,7 @@ def predict_logits(
     """Logits (or whatever `model` returns) for many faces, in evaluation mode.
 
     Args:
-        model: maps (B, 1, 48, 48) standardised faces to (B, K).
+        model: maps (B, 1, 48, 48) standardized faces to (B, K).
         images: (N, 48, 48) uint8.
         batch_size: faces at a time; decides memory and time, not the result. By default what a
             CPU's cache holds, 64, or on a GPU what fills it, 1024.

@@ -16,6 +16,7 @@ import functools
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fer_lib.params import Architecture
 
@@ -23,7 +24,7 @@ FACE_SIZE = 48
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution that keeps the picture's size (divided by `stride`), batch norm after it."""
+    """Convolution that keeps the image's size (divided by `stride`), batch norm after it."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
         """Encode faces.
 
         Args:
-            faces: (B, 1, 48, 48) float, grey values standardised by `augment.standardize`.
+            faces: (B, 1, 48, 48) float, grey values standardized by `forward.standardize`.
 
         Returns:
             (B, feature_width) float features, averaged over the last map's places.
@@ -187,7 +188,7 @@ class MSFERNet(nn.Module):
         self.classifier = Classifier(self.encoder.feature_width, classes, dropout)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, 48, 48) standardised faces -> logits (B, classes)."""
+        """(B, 1, 48, 48) standardized faces -> logits (B, classes)."""
         return self.classifier(self.encoder(faces))
 
 
@@ -200,7 +201,7 @@ class SupConNet(nn.Module):
         self.projection = ProjectionHead(self.encoder.feature_width, embedding_width)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, 48, 48) standardised faces -> embeddings (B, embedding_width), length 1."""
+        """(B, 1, 48, 48) standardized faces -> embeddings (B, embedding_width), length 1."""
         return self.projection(self.encoder(faces))
 
 
@@ -212,19 +213,8 @@ def count_parameters(model: nn.Module) -> int:
 @torch.no_grad()
 def count_multiply_adds(model: nn.Module) -> int:
     """Multiply-adds of one 48x48 face through the convolutions and linear layers of `model`."""
-    total = 0
-
-    def add(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output[0].numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            total += module.weight.numel()
-
-    hooks = [m.register_forward_hook(add) for m in model.modules()]
     training = model.training
-    model.eval()(torch.zeros(1, 1, FACE_SIZE, FACE_SIZE))
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, 1, FACE_SIZE, FACE_SIZE))
     model.train(training)
-    for hook in hooks:
-        hook.remove()
-    return total
+    return counter.get_total_flops() // 2

@@ -5,7 +5,7 @@
 
 Paper B states classification and an intensity for each of seven emotions, by two networks. Chosen
 here: both heads on one encoder, which costs no more time than one of them. Two separate networks
-are the same code with one weight of the loss at 0 (`two_head_training.py`).
+are the same code with one weight of the loss at 0 (`training/two_head.py`).
 """
 
 import torch
@@ -25,7 +25,7 @@ class TwoHeads(nn.Module):
         self.intensity = Classifier(encoder.feature_width, classes, dropout)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, 48, 48) standardised faces -> (B, 2 K): K logits, then K intensity logits."""
+        """(B, 1, 48, 48) standardized faces -> (B, 2 K): K logits, then K intensity logits."""
         features = self.encoder(faces)
         return torch.cat([self.classifier(features), self.intensity(features)], dim=1)
 

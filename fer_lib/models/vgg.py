@@ -29,7 +29,7 @@ class VggEncoder(nn.Module):
         self.feature_width = arch.hidden
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, 48, 48) standardised faces -> (B, feature_width) features, all positive or 0."""
+        """(B, 1, 48, 48) standardized faces -> (B, feature_width) features, all positive or 0."""
         x = faces
         for number, convolution in enumerate(self.convolutions):
             x = F.relu(convolution(x))

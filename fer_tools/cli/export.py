@@ -33,8 +33,7 @@ def export(
     fer predict photo.jpg --model small.onnx
     ```
     """
-    from fer_lib.inference.export import write_checked
-    from fer_tools.synthetic_faces.comparison import comparison_faces
+    from fer_tools.study.export_check import comparison_faces, write_checked
 
     target = Path(f"{Path(model).stem}{'-int8' if int8 else ''}.onnx") if out is None else out
     if target.suffix != ".onnx":

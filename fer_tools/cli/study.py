@@ -162,7 +162,7 @@ def info() -> None:
     from fer_lib.inference.recognizer import find_weights
     from fer_lib.labels import TASKS
     from fer_lib.paths import project_root
-    from fer_lib.precision import describe_computer
+    from fer_tools.study.computer import describe_computer
 
     packages = ("fer-study", "torch", "onnxruntime", "opencv-python-headless", "av", "dvc")
     typer.echo(", ".join(f"{name} {version(name)}" for name in packages))

@@ -22,8 +22,8 @@ from fer_lib.errors import UserError
 from fer_lib.evaluation.intensity import TASKS_WITH_INTENSITIES
 from fer_lib.params import Study, load
 from fer_lib.paths import build_folder, scratch_folder
+from fer_lib.processes import usable_cores
 from fer_lib.progress import PROGRESS_FILE, progress_bar
-from fer_lib.threads import usable_cores
 
 LOOK_EVERY = 0.2  # seconds
 

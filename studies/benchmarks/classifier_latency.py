@@ -20,9 +20,9 @@ import onnxruntime
 import torch
 import torchvision
 
-from fer_lib.inference.export import CALIBRATION_FACES, export_onnx, quantize
+from fer_lib.inference.export import export_onnx, quantize
 from fer_lib.inference.recognizer import Recognizer
-from fer_tools.synthetic_faces.comparison import comparison_faces
+from fer_tools.study.export_check import CALIBRATION_FACES, comparison_faces
 from fer_tools.timing.speed import processor
 from studies.benchmarks.latency import onnx_call, take_turns
 

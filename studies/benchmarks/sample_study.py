@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 from fer_lib.precision import best_device, native_bfloat16
-from fer_lib.threads import usable_cores
+from fer_lib.processes import usable_cores
 from fer_tools.timing.speed import processor
 
 ROOT = Path(__file__).resolve().parents[2]

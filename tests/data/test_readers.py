@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_lib.data import ckplus as ckplus_readers
-from fer_lib.data import fer2013 as fer2013_readers
+from fer_lib.data import ckplus, fer2013
 from fer_lib.data.arrays import LeftOut
 from fer_lib.data.ckplus import haar_crop, read_ckplus
 from fer_lib.data.fer2013 import read_fer2013
@@ -82,7 +81,7 @@ def test_every_grey_value_is_read(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_chunks_do_not_show(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(fer2013_readers, "CHUNK", chunk)
+    monkeypatch.setattr(fer2013, "CHUNK", chunk)
     write_csv(tmp_path / "fer2013.csv", fer_rows())
     data = read_fer2013(tmp_path)
     np.testing.assert_array_equal(data.images, FACES)
@@ -95,7 +94,7 @@ def test_chunks_do_not_show(tmp_path, monkeypatch, chunk):
 
 def test_the_fast_path_is_taken_and_right():
     """A regular set must not fall back to the slow path, which would hide a mistake in the fast."""
-    fast = fer2013_readers._parse_regular([pixels(face) for face in FACES])
+    fast = fer2013._parse_regular([pixels(face) for face in FACES])
     assert fast is not None
     np.testing.assert_array_equal(fast, FACES.reshape(7, -1))
 
@@ -241,7 +240,7 @@ def test_what_is_no_file_is_not_read(tmp_path, make):
 def test_missing_folder_and_missing_file(tmp_path):
     fails(read_fer2013, tmp_path / "nowhere", "nowhere is missing", "data/README.md")
     fails(read_fer2013, tmp_path, "neither fer2013.csv nor the folders", "data/README.md")
-    fails(fer2013_readers.read_fer2013_csv, tmp_path / "x.csv", "x.csv is missing", "data/README")
+    fails(fer2013.read_fer2013_csv, tmp_path / "x.csv", "x.csv is missing", "data/README")
 
 
 # --- FER+ ----------------------------------------------------------------------------------------
@@ -484,13 +483,24 @@ def test_the_haar_crop_finds_nothing_in_noise_or_grey():
     assert crop(np.tile(np.arange(0, 256, dtype=np.uint8), (240, 1))) is None
 
 
-def test_the_haar_crop_takes_the_first_box_with_its_margin(monkeypatch):
-    boxes = [Box(100, 60, 96, 96), Box(0, 0, 30, 30)]  # the largest first, as detectors give them
-    monkeypatch.setattr(ckplus_readers, "HaarDetector", lambda smallest: lambda grey: boxes)
+def test_the_haar_crop_takes_the_first_box_with_the_detectors_margin(monkeypatch):
+    class Detector:
+        # The largest first, as detectors give them.
+        boxes = (Box(100, 60, 96, 96), Box(0, 0, 30, 30))
+        margin = 0.0
+
+        def __init__(self, smallest):
+            pass
+
+        def __call__(self, grey):
+            return self.boxes
+
+    monkeypatch.setattr(ckplus, "HaarDetector", Detector)
     grey = np.zeros((240, 320), dtype=np.uint8)
     grey[60:156, 100:196] = 200
     assert (haar_crop()(grey) == 200).all()
-    wide = haar_crop(margin=1.0)(grey)
+    Detector.margin = 1.0
+    wide = haar_crop()(grey)
     assert (wide[14:34, 14:34] == 200).all()
     assert (wide[:11] == 0).all() and (wide[:, 37:] == 0).all()
 

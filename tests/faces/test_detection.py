@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fer_lib.errors import UserError
-from fer_lib.faces import detection as faces
+from fer_lib.faces import detection
 from fer_lib.faces.detection import Box, HaarDetector, YuNetDetector, crop_face, find_detector
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
@@ -27,7 +27,7 @@ def test_finds_the_one_face(portrait):
 
 
 def test_grey_and_colour_give_the_same_boxes(portrait):
-    assert HaarDetector()(portrait) == HaarDetector()(faces.to_grey(portrait))
+    assert HaarDetector()(portrait) == HaarDetector()(detection.to_grey(portrait))
 
 
 def test_several_faces_come_largest_first(portrait):
@@ -48,8 +48,8 @@ def test_a_wall_has_no_face():
     assert HaarDetector()(wall) == []
 
 
-def test_a_missing_cascade_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(faces, "_cascade_file", lambda: tmp_path / "none.xml")
+def test_a_missing_cascade_is_reported(monkeypatch, tmp_path):
+    monkeypatch.setattr(detection, "_cascade_file", lambda: tmp_path / "none.xml")
     with pytest.raises(UserError, match=r"none.xml is missing in OpenCV .* pyproject.toml"):
         HaarDetector()
 
@@ -100,36 +100,36 @@ def test_crop_is_always_48_and_uint8(box):
 
 
 def test_framing_tells_how_a_crop_sits(portrait):
-    grey = faces.to_grey(portrait)
+    grey = detection.to_grey(portrait)
     detector = HaarDetector(smallest=0.3)
     (box,) = detector(grey)
     wide = np.stack([crop_face(grey, box, margin) for margin in (0.0, 0.25)])
-    found = faces.framing(wide, detector)
+    found = detection.framing(wide, detector)
     assert found.shape == (2, 3)
     np.testing.assert_allclose(found[:, 2], [1, 1 / 1.25], rtol=0.08)
     np.testing.assert_allclose(found[:, :2], 0, atol=0.06)
     moved = crop_face(grey, Box(box.x - 20, box.y, box.w, box.h))
-    ((x, y, _),) = faces.framing(moved[None], detector)
+    ((x, y, _),) = detection.framing(moved[None], detector)
     assert x == pytest.approx(20 / box.w, abs=0.05) and abs(y) < 0.05
-    assert faces.framing(np.zeros((3, 48, 48), np.uint8), detector).shape == (0, 3)
+    assert detection.framing(np.zeros((3, 48, 48), np.uint8), detector).shape == (0, 3)
 
 
-def test_a_shrunken_picture_gives_the_same_boxes(portrait, monkeypatch):
+def test_a_shrunken_image_gives_the_same_boxes(portrait, monkeypatch):
     """Found in a copy four times as large, boxes stand at four times the place, within 3 %."""
     large = cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     (small,), (box,) = HaarDetector()(portrait), HaarDetector()(large)
     np.testing.assert_allclose(np.array(box) / 4, small, atol=0.03 * small.w)
-    monkeypatch.setattr(faces, "SHORT_SIDE", 10_000)
+    monkeypatch.setattr(detection, "SHORT_SIDE", 10_000)
     (whole,) = HaarDetector()(portrait)
     np.testing.assert_allclose(whole, small, atol=0.04 * small.w)
 
 
 def test_a_picture_is_shrunk_as_far_as_small_faces_allow():
-    picture = np.zeros((720, 1280, 3), np.uint8)
-    assert faces._shrunk(picture, 0.2, 36)[0].shape == (180, 320, 3)
-    small, scale = faces._shrunk(picture, 0.1, 36)
+    image = np.zeros((720, 1280, 3), np.uint8)
+    assert detection._shrunk(image, 0.2, 36)[0].shape == (180, 320, 3)
+    small, scale = detection._shrunk(image, 0.1, 36)
     assert small.shape == (360, 640, 3) and scale == 0.5
-    assert faces._shrunk(picture[:100], 0.2, 36)[0].shape == (100, 1280, 3)
+    assert detection._shrunk(image[:100], 0.2, 36)[0].shape == (100, 1280, 3)
 
 
 def test_detectors_by_name(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_detectors_by_name(tmp_path, monkeypatch):
     assert isinstance(detector, HaarDetector) and detector.smallest == 0.3
     with pytest.raises(UserError, match="'mtcnn' is no face detector: choose one of haar, yunet"):
         find_detector("mtcnn")
-    monkeypatch.setattr(faces, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(detection, "project_root", lambda: tmp_path)
     with pytest.raises(UserError, match=r"yunet.*onnx is missing: data/README.md says where"):
         find_detector("yunet")
     file = tmp_path / "data/raw/models/face_detection_yunet_2026may.onnx"
@@ -163,7 +163,7 @@ def test_yunet_finds_the_face_that_haar_finds(yunet, portrait):
     assert side == pytest.approx(other.w, rel=0.25)
     assert box.x + box.w / 2 == pytest.approx(other.x + other.w / 2, abs=0.1 * other.w)
     assert box.y + box.h / 2 == pytest.approx(other.y + other.h / 2, abs=0.15 * other.w)
-    assert yunet(faces.to_grey(portrait)) and not YuNetDetector(smallest=0.9)(portrait)
+    assert yunet(detection.to_grey(portrait)) and not YuNetDetector(smallest=0.9)(portrait)
 
 
 def test_yunet_boxes_do_not_depend_on_the_pictures_size(yunet, portrait):

@@ -15,11 +15,8 @@ from fer_lib.data.arrays import save_fer13
 from fer_lib.errors import UserError
 from fer_lib.inference import export
 from fer_lib.inference.export import (
-    TOLERANCE,
-    accuracy,
     export_onnx,
     quantize,
-    write_checked,
 )
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
@@ -29,8 +26,8 @@ from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
 from fer_tools.cli.main import app
-from fer_tools.synthetic_faces import comparison
-from fer_tools.synthetic_faces.comparison import comparison_faces
+from fer_tools.study import export_check
+from fer_tools.study.export_check import TOLERANCE, accuracy, comparison_faces, write_checked
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8))
 
@@ -67,8 +64,8 @@ def save_random(path, task="fer13-7", arch=SMALL, **notes):
 def drawn():
     """Drawn faces with labels, and a project folder that holds none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "DRAWN_FACES", 24)
-        patch.setattr(comparison, "build_folder", lambda study: Path("/nowhere") / study)
+        patch.setattr(export_check, "DRAWN_FACES", 24)
+        patch.setattr(export_check, "build_folder", lambda study: Path("/nowhere") / study)
         yield comparison_faces("sample")[0]
 
 
@@ -291,7 +288,7 @@ def fer(*arguments):
 @pytest.fixture
 def faces(monkeypatch, drawn):
     """Lets the command compare on few faces."""
-    monkeypatch.setattr(comparison, "comparison_faces", lambda study: (drawn, "a few faces"))
+    monkeypatch.setattr(export_check, "comparison_faces", lambda study: (drawn, "a few faces"))
     return drawn
 
 
@@ -334,7 +331,7 @@ def test_a_file_that_differs_is_not_written(shelf, tmp_path, faces, monkeypatch)
 def test_calibration_never_sees_the_faces_of_the_comparison(shelf, tmp_path, drawn, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        export, "quantize", lambda plain, out, faces: seen.append((plain, out, faces))
+        export_check, "quantize", lambda plain, out, faces: seen.append((plain, out, faces))
     )
     recognizer = Recognizer.load(shelf / "w.safetensors", "cpu")
     with pytest.raises(UserError, match="missing"):  # nothing was quantized
@@ -368,8 +365,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
 
 
 def test_faces_are_taken_from_the_models_own_study_first(tmp_path, monkeypatch, drawn):
-    monkeypatch.setattr(comparison, "build_folder", lambda study: tmp_path / study)
-    monkeypatch.setattr(comparison, "DRAWN_FACES", 4)
+    monkeypatch.setattr(export_check, "build_folder", lambda study: tmp_path / study)
+    monkeypatch.setattr(export_check, "DRAWN_FACES", 4)
     assert comparison_faces("sample")[1] == "faces drawn for this"
     for study in ("sample", "paper"):
         save_fer13(tmp_path / study / "fer13.npz", drawn)

@@ -12,7 +12,7 @@ from videos import observation, write
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
-from fer_lib.inference.export import TOLERANCE, export_onnx
+from fer_lib.inference.export import export_onnx
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.inference.valence import valence_of_intensities
 from fer_lib.labels import FER_CLASSES, VALENCE_SIGN
@@ -27,6 +27,7 @@ from fer_tools.rtfer import video_writer
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.engine import COLUMNS, INTENSITY_COLUMNS, Engine, analyze
 from fer_tools.rtfer.valence import save_line
+from fer_tools.study.export_check import TOLERANCE
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8, 8))
 SMALL_VGG = VggArchitecture(kernels=(5, 3), widths=(4, 8), pools=(0, 1), hidden=16)

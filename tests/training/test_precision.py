@@ -10,7 +10,7 @@ from imports import ROOT
 from torch import nn
 from typer.testing import CliRunner
 
-from fer_lib import precision, threads
+from fer_lib import precision, processes
 from fer_lib.errors import UserError
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.params import Architecture, Training
@@ -179,15 +179,15 @@ def cores(tmp_path, monkeypatch):
         folder = tmp_path / f"cpu{processor}" / "topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text("0,2\n" if processor % 2 == 0 else "1,3\n")
-    monkeypatch.setattr(threads, "TOPOLOGY", tmp_path)
-    monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(processes, "TOPOLOGY", tmp_path)
+    monkeypatch.setattr(processes, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
 
     def make(allowed=(0, 1, 2, 3), quota=None):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(allowed), raising=False)
         if quota:
             (tmp_path / "cpu.max").write_text(quota)
-        return threads.usable_cores()
+        return processes.usable_cores()
 
     return make
 
