@@ -5,6 +5,7 @@ with write(target) as part:                                   # after it
     table.to_csv(part)
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -48,7 +49,9 @@ def target_file(path: Path, inputs: Iterable[Path] = (), endings: tuple[str, ...
                 "another file for the result."
             )
         if not target.parent.is_dir():
-            raise UserError(f"{short(target.parent)} is no folder: make it, or name another file.")
+            raise UserError(
+                f"{shown} cannot be written: its folder does not exist; make it, or name another."
+            )
         if not os.access(target if special else target.parent, os.W_OK):
             raise UserError(f"{shown} cannot be written (no permission): name another file.")
     except (OSError, RuntimeError) as error:  # a name too long, links that go round
@@ -103,10 +106,33 @@ def same(one: Path, other: Path) -> bool:
         return False
 
 
-def short(path: Path) -> str:
-    """A path for a message: the end of it where it is long; bytes that are no text as escapes."""
-    text = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+def readable(path: Path | str) -> str:
+    """A path as text that can be written anywhere: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def short(path: Path | str) -> str:
+    """A path for a message: the end of it where it is long."""
+    text = readable(path)
     return text if len(text) <= LONGEST_SHOWN else f"...{text[-LONGEST_SHOWN:]}"
+
+
+def explain(error: OSError) -> str:
+    """What the system refused, and what helps, in one sentence."""
+    place = f"{short(error.filename)}: " if error.filename is not None else ""
+    remedies = {
+        errno.ENAMETOOLONG: "check the path",
+        errno.EACCES: "change its permissions, or name another place",
+        errno.EPERM: "change its permissions, or name another place",
+        errno.EROFS: "name another place",
+        errno.ENOSPC: "make room, or name another place",
+        errno.EDQUOT: "make room, or name another place",
+        errno.EFBIG: "make room, or name another place",
+        errno.EMFILE: "close other programs",
+        errno.ENOENT: "check that it, and the folder you are in, are there",
+    }
+    remedy = remedies.get(error.errno or 0, "check the disk and the path")
+    return f"{place}{reason(error)}: {remedy}."
 
 
 def reason(error: BaseException) -> str:

@@ -1,13 +1,15 @@
 """What the commands share: exit statuses, arguments, and loading a model with a message."""
 
+import io
+import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from fer_lib.errors import UserError
+from fer_tools.outputs import explain
 
 if TYPE_CHECKING:
     from fer_lib.inference.recognizer import Recognizer
@@ -16,14 +18,25 @@ SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
 
 
 class ErrorMessages(TyperGroup):
-    """Prints a `UserError` as a message without a traceback and exits with `USER_ERROR`."""
+    """Prints a `UserError`, and what the system refuses, as a message without a traceback.
+
+    The exit status is `USER_ERROR` then.
+    """
 
     def invoke(self, ctx: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a file in an encoding that lacks a letter
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except UserError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(USER_ERROR) from None
+            message = str(error)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            raise
+        except OSError as error:
+            message = explain(error)
+        typer.echo(f"Error: {message}", err=True)
+        raise typer.Exit(USER_ERROR)
 
 
 class Study(StrEnum):
@@ -60,9 +73,3 @@ def load_model(model: str, device: str) -> "Recognizer":
             "It was trained on drawn faces: its predictions for people mean little.", err=True
         )
     return recognizer
-
-
-def check_writable(out: Path) -> None:
-    """Refuse a target that cannot be written before any work is done."""
-    if out.is_dir() or not out.parent.is_dir():
-        raise UserError(f"{out} cannot be written: name a file in a folder that exists.")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fer_lib.errors import UserError
-from fer_tools.cli.common import check_writable, load_model
+from fer_tools.cli.common import load_model
+from fer_tools.outputs import target_file
 
 
 def export(
@@ -36,13 +36,11 @@ def export(
     from fer_tools.study.export_check import comparison_faces, write_checked
 
     target = Path(f"{Path(model).stem}{'-int8' if int8 else ''}.onnx") if out is None else out
-    if target.suffix != ".onnx":
-        raise UserError(f"{target} does not end in .onnx, by which it would be known: rename it.")
-    check_writable(target)
+    path = target_file(target, [Path(model)], (".onnx",))
     recognizer = load_model(model, "cpu")
     data, source = comparison_faces(recognizer.card.study)
-    found = write_checked(recognizer, target, data, int8)
-    size = target.stat().st_size / 1e6
+    found = write_checked(recognizer, path, data, int8)
+    size = path.stat().st_size / 1e6
     typer.echo(f"Written: {target} ({size:.1f} MB)")
     typer.echo(f"Compared on {found.faces} faces ({source}).")
     typer.echo(f"Largest difference of a float32 probability from PyTorch: {found.difference:.1e}")

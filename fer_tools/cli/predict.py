@@ -10,7 +10,6 @@ from fer_tools.cli.common import (
     SOME_UNREAD,
     VALENCE_OPTION,
     ValenceFrom,
-    check_writable,
     load_model,
 )
 
@@ -70,12 +69,13 @@ def predict(
     from fer_lib.data.images import list_images
     from fer_lib.faces.detection import HaarDetector, WholeImage
     from fer_lib.progress import progress_bar
+    from fer_tools.outputs import target_file
     from fer_tools.rtfer.engine import Engine
-    from fer_tools.rtfer.images import predict_images, save_table
+    from fer_tools.rtfer.images import TABLES, predict_images, save_table
 
     files = list_images(paths)
     if out is not None:
-        check_writable(out)
+        out = target_file(out, files, TABLES)
     detector = WholeImage() if faces_are_cropped else HaarDetector()
     engine = Engine(load_model(model, device), detector, margin=margin, valence_from=valence.value)
     unread: list[Path] = []

@@ -1,6 +1,8 @@
 """What `fer video` does: a video in, a folder with line, annotated video, page and summary out."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from fer_lib.inference.backend import ValenceSource
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
+from fer_tools.outputs import readable, refuse_inputs, short
 from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
@@ -27,7 +30,7 @@ from fer_tools.rtfer.video_writer import AnnotatedVideo
 
 FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
 LEAST_SECONDS = 1.0  # a face seen for less is in the csv only: mostly a false find
-LOCK = ".fer-video.lock"
+LOCK, NEW = ".fer-video.lock", ".fer-video-new"
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,21 @@ def find_videos(source: str, out: Path) -> list[tuple[Path | int, Path]]:
     Args:
         source: a video file, a folder (its videos and those of its subfolders, each with a folder
             of its own under `out`), or the number of a camera.
-        out: folder; its own files are never taken for input.
+        out: folder for the results. What an earlier run wrote is never taken for input.
 
     Raises:
-        UserError: if there is no such file, or no video in the folder.
+        UserError: if there is no such file, no video in the folder, or a result would replace a
+            video that is to be read.
     """
     path = Path(source)
     if not path.exists() and source.isdecimal():
         return [(int(source), out)]
     if not path.is_dir():
         if not path.exists():
-            raise UserError(f"{source} does not exist: check the spelling, or name a camera by 0.")
+            raise UserError(
+                f"{short(source)} does not exist: check the spelling, or name a camera by 0."
+            )
+        refuse_inputs(out, FILES, [path])
         return [(path, out)]
     inside = [
         file
@@ -72,15 +79,23 @@ def find_videos(source: str, out: Path) -> list[tuple[Path | int, Path]]:
         if file.suffix.lower() in SUFFIXES
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and not file.resolve().is_relative_to(out.resolve())
+        and not _is_result(file)
     ]
     if not inside:
         raise UserError(f"{path} holds no video: name a folder with .mp4, .mov, .mkv or the like.")
     targets = [(out / file.relative_to(path)).with_suffix("") for file in inside]
-    return [
+    videos = [
         (file, target if targets.count(target) == 1 else out / file.relative_to(path))
         for file, target in zip(inside, targets, strict=True)
     ]
+    for _, target in videos:
+        refuse_inputs(target, FILES, inside)
+    return list(videos)
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a run wrote this file: it lies beside a summary, under a result's name."""
+    return file.name in FILES and (file.parent / "summary.json").is_file()
 
 
 def run(
@@ -116,13 +131,14 @@ def run(
         smoothing_seconds=settings.smoothing_seconds,
         valence_from=settings.valence_from,
     )
-    name = f"camera {source}" if isinstance(source, int) else source.name
+    name = f"camera {source}" if isinstance(source, int) else readable(source.name)
     info = None if isinstance(source, int) else video_info(source)
     rate = (info and info.frames_per_second) or 25.0
     with _locked(out), ExitStack() as stack:
         bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
         seconds = info.frames / rate if info else 0.0
-        annotated = stack.enter_context(AnnotatedVideo(out / "annotated.mp4", seconds, rate))
+        new = stack.enter_context(_new_results(out))
+        annotated = stack.enter_context(AnnotatedVideo(new / "annotated.mp4", seconds, rate))
 
         def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
             if settings.annotate:
@@ -135,9 +151,8 @@ def run(
         bar.close()
         elapsed = bar.format_dict["elapsed"]
         summary = _summary(name, table, engine, settings, elapsed)
-        _write(out, table, summary, name)
-        if not settings.annotate:  # an older one would be another video's
-            (out / "annotated.mp4").unlink(missing_ok=True)
+        _write(new, table, summary, name)
+        _replace_results(new, out)
     return summary
 
 
@@ -224,6 +239,38 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def _new_results(out: Path) -> Iterator[Path]:
+    """A folder in `out` in which a run's files come to be; nothing of it stays."""
+    new = out / NEW
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    try:
+        new.mkdir()
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _replace_results(new: Path, out: Path) -> None:
+    """Put one run's files in the place of another's.
+
+    The summary is removed first and comes last: wherever this is cut short, files without a summary
+    show that they may be of two videos.
+    """
+    try:
+        (out / "summary.json").unlink(missing_ok=True)
+        for name in FILES:
+            if (new / name).exists():
+                os.replace(new / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
 def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
     """All files but the annotated video, each whole or not at all."""
     facts_by_face = {int(face): facts for face, facts in summary["faces"].items()}
@@ -249,4 +296,4 @@ def _save_plot(table: pd.DataFrame, path: Path) -> None:
 
 def _unwritable(out: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(f"{out} cannot be written ({reason}): name a folder with room in it.")
+    return UserError(f"{short(out)} cannot be written ({reason}): name a folder with room in it.")

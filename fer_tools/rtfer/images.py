@@ -9,9 +9,11 @@ import pandas as pd
 from fer_lib.data.images import read_grey
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import to_48
-from fer_lib.files import whole
 from fer_lib.inference.recognizer import Recognizer
+from fer_tools.outputs import readable, reason, short, write
 from fer_tools.rtfer.engine import Engine, FaceObservation
+
+TABLES = (".csv", ".tsv", ".txt")  # what the name of a table may end in
 
 
 def predict_images(
@@ -52,7 +54,7 @@ def predict_images(
     names = columns(engine.recognizer)
     rows = []
     for number, faces in enumerate(engine.process_images(read())):
-        path = {"path": str(read_files[number])}
+        path = {"path": readable(read_files[number])}
         rows += [path | _row(face, cropped) for face in faces] or [path]
     return pd.DataFrame(rows, columns=names).astype(dict.fromkeys("xywh", "Int64"))
 
@@ -79,13 +81,17 @@ def _row(face: FaceObservation, cropped: bool) -> dict:
 def save_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, whole or not at all; six digits, empty where a value is missing.
 
+    Args:
+        table: of `predict_images`.
+        path: of `outputs.target_file`; a device or a pipe is written into.
+
     Raises:
         UserError: if the file cannot be written.
     """
     try:
-        with whole(path) as part:
+        with write(path) as part:
             table.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): name another file."
+            f"{short(path)} cannot be written ({reason(error)}): name another file."
         ) from None

@@ -25,7 +25,7 @@ def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
         ("link.csv", r"link\.csv is one of the files to be read"),
         ("hard.csv", r"hard\.csv is one of the files to be read"),
         ("folder.csv", r"folder\.csv is a folder"),
-        ("none/a.csv", r"none is no folder"),
+        ("none/a.csv", r"none/a\.csv cannot be written: its folder does not exist"),
         ("round.csv", r"round\.csv cannot be written \("),
         (300 * "a" + ".csv", r"\.\.\.a+\.csv cannot be written \(File name too long\)"),
     ],
