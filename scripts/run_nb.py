@@ -6,7 +6,7 @@ Papermill does the work; around it stand the things a DVC stage needs:
 - it ends with the process that started it, and its kernel with it;
 - afterwards times, ids and versions are dropped, so that the same work gives the same bytes;
 - progress bars written by `fer_lib.progress` are copied to the terminal;
-- an error is told in a few lines: a `UserError` as its sentence;
+- an error is reported in a few lines: a `UserError` as its sentence;
 - a notebook that raises `LeftOut` has nothing to do here, and ends well.
 """
 
@@ -124,7 +124,7 @@ def copy_to_terminal(path: Path, stop: threading.Event) -> None:
 
 
 def run(source: Path, out: Path, parameters: dict) -> int:
-    """Execute `source` with `parameters` into `out`; exit status 0, or 1 with the error told."""
+    """Execute `source` with `parameters` into `out`; exit status 0, or 1 with the error shown."""
     out.mkdir(parents=True, exist_ok=True)
     name = target_name(source, parameters)
     running, target = out / f"{name}.pid{os.getpid()}.running.ipynb", out / f"{name}.ipynb"

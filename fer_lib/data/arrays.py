@@ -76,7 +76,7 @@ class CkPlus:
         sequence: (M,) unicode, such as 'S005_001'.
         frame: (M,) int64, the frame number in the file's name.
         position: (M,) float64, place in the sequence from 0 (neutral) to 1 (apex); NaN where the
-            source does not tell (CK+48).
+            source does not say (CK+48).
         path: (M,) unicode, relative to the folder that was read, with forward slashes.
         left_out: counts of what is missing here.
     """

@@ -31,7 +31,7 @@ def read_fer2013(root: Path) -> Fer13:
     """Read FER2013 from a folder: the csv if there is one, else the folder edition.
 
     FER+ votes are added where `root/fer2013new.csv` stands beside the csv. The folder edition's
-    file names do not tell the csv row, so it goes without votes (and warns if the file is there).
+    file names do not give the csv row, so it goes without votes (and warns if the file is there).
 
     Args:
         root: folder that holds `fer2013.csv`, or `train/` and `test/`.
@@ -235,16 +235,16 @@ def _parse_regular(texts: list[str]) -> np.ndarray | None:
 
 def _parse_row(text: str, where: str) -> np.ndarray:
     """One row's pixels as (PIXELS,) uint8, or an error that says what is wrong with them."""
-    words = text.split()
-    if len(words) != PIXELS:
-        raise UserError(f"{where}: {len(words)} pixels, expected {PIXELS} (48x48): {REPAIR}")
-    for place, word in enumerate(words, start=1):
-        if not (word.isascii() and word.isdigit() and int(word) <= 255):
+    numbers = text.split()
+    if len(numbers) != PIXELS:
+        raise UserError(f"{where}: {len(numbers)} pixels, expected {PIXELS} (48x48): {REPAIR}")
+    for place, number in enumerate(numbers, start=1):
+        if not (number.isascii() and number.isdigit() and int(number) <= 255):
             raise UserError(
-                f"{where}: pixel {place} is '{word[:20]}', expected a whole number from 0 to 255: "
-                f"{REPAIR}"
+                f"{where}: pixel {place} is '{number[:20]}', expected a whole number from 0 to "
+                f"255: {REPAIR}"
             )
-    return np.array(words, dtype=np.int64).astype(np.uint8)
+    return np.array(numbers, dtype=np.int64).astype(np.uint8)
 
 
 def _usage_of_file(file: Path, side: str) -> str:

@@ -1,7 +1,7 @@
 """Cross-validation folds of CK+: by subject (clean) and at random (leaky, as often published).
 
 CK+ holds several sequences of a person and three near-identical frames of each sequence. Folds
-drawn at random over images put the same person, even the same second of film, on both sides; folds
+drawn at random over images put the same person, even the same second of video, on both sides; folds
 by subject do not. The study reports both, side by side.
 """
 

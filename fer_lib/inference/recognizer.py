@@ -116,7 +116,7 @@ class Recognizer:
             )
 
     def predict(self, faces: np.ndarray, flip: bool = False) -> Prediction:
-        """Classify faces and, where the model can, tell how strong each emotion is.
+        """Class probabilities and, where the model has an intensity head, intensities of faces.
 
         Args:
             faces: (N, 48, 48) uint8 grey, framed as in FER2013 (`faces.crop_face`); N may be 0.
@@ -195,7 +195,7 @@ def find_weights(name_or_path: str | Path) -> Path:
             "restore the published weights with `git checkout reports`, or name a weights file."
         )
     if Path(name).is_file() or Path(name).suffix in SUFFIXES:
-        return Path(name)  # a file that is missing is told where it is read
+        return Path(name)  # a missing file is reported where it is read
     raise UserError(
         f"{name} is neither a model's name nor a file: choose one of {', '.join(TASKS)}, "
         "or name a .safetensors or .onnx file."

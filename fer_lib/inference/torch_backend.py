@@ -54,7 +54,7 @@ def activate(outputs: Tensor, card: Card) -> tuple[Tensor, ...]:
     Returns:
         (N, C) probabilities; of two heads also (N, C) intensities in (0, 1).
     """
-    # Slices, not `split_heads`: ONNX can tell their width beforehand.
+    # Slices, not `split_heads`: ONNX knows their width beforehand.
     classes = len(card.classes)
     probabilities = (outputs[:, :classes] / card.temperature).softmax(dim=1)
     if not card.has_intensities:

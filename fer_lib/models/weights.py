@@ -90,7 +90,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
 def load_model(path: Path) -> tuple[MSFERNet | TwoHeads, Card]:
     """The trained network of a weights file, in evaluation mode, and its card.
 
-    What it returns for a batch of faces is told at `MSFERNet` and, for a card of the kind
+    What it returns for a batch of faces is described at `MSFERNet` and, for a card of the kind
     "two heads", at `TwoHeads`.
 
     Raises:

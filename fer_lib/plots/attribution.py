@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from fer_lib.plots.style import COLORS
+
 HEAT = "viridis"  # even in lightness, and readable with every kind of colour blindness
 MARKERS = "osv^DPX"
-CLASS_COLOURS = (0, 1, 2, 3, 4, 9, 7)  # of the palette: neutral is grey, no two are alike
+CLASS_COLORS = (0, 1, 2, 3, 4, 9, 7)  # of the palette: neutral is grey, no two are alike
 STYLES = ("-o", "--s", "-.^", ":D")
 
 
@@ -34,10 +35,10 @@ def spaces(
         for layer in np.array_split(order, 12):
             for k in range(len(classes)):
                 some = points[layer[labels[layer] == k]]
-                axis.plot(*some.T, MARKERS[k], color=_class_colour(k), ms=3.5, mew=0, alpha=0.8)
+                axis.plot(*some.T, MARKERS[k], color=_class_color(k), ms=3.5, mew=0, alpha=0.8)
         axis.set_title(title)
     handles = [
-        plt.Line2D([], [], ls="", marker=MARKERS[k], color=_class_colour(k), label=name)
+        plt.Line2D([], [], ls="", marker=MARKERS[k], color=_class_color(k), label=name)
         for k, name in enumerate(classes)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes), fontsize=9)
@@ -119,7 +120,7 @@ def channels(
     )
     for axis, (title, values) in zip(axes[0], weights.items(), strict=True):
         axis.axhline(chance, ls="--", lw=1, color="0.4")
-        axis.plot(values.std(axis=0), between[title], "o", ms=3, alpha=0.5, color=_colour(0))
+        axis.plot(values.std(axis=0), between[title], "o", ms=3, alpha=0.5, color=COLORS[0])
         axis.set(title=title, xlim=(-0.02, 0.52), ylim=(-0.04, 1.04))
         axis.set_xlabel("deviation over faces")
     axes[0, 0].set_ylabel("share between classes")
@@ -136,7 +137,7 @@ def deletion(shares: np.ndarray, curves: Mapping[str, np.ndarray]) -> Figure:
     figure, axis = plt.subplots(figsize=(6.2, 3.6))
     for number, (name, values) in enumerate(curves.items()):
         axis.plot(
-            100 * shares, values.mean(axis=0), STYLES[number], color=_colour(number), label=name
+            100 * shares, values.mean(axis=0), STYLES[number], color=COLORS[number], label=name
         )
     axis.set(xlabel="part of the face covered, %", ylabel="probability of the answer", ylim=(0, 1))
     axis.legend(title="covered first", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -157,9 +158,5 @@ def _over(axis: Axes, values: np.ndarray) -> AxesImage:
     )  # fmt: skip
 
 
-def _class_colour(label: int) -> tuple[float, float, float]:
-    return _colour(CLASS_COLOURS[label])
-
-
-def _colour(index: int) -> tuple[float, float, float]:
-    return sns.color_palette("colorblind")[index]
+def _class_color(label: int) -> str:
+    return COLORS[CLASS_COLORS[label]]

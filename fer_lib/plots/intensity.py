@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_lib.labels import FER_CLASSES
+from fer_lib.plots.style import COLORS
 
 LEAST = 5  # faces in a bin, below which its mean is not drawn
 
@@ -31,7 +32,7 @@ def agreement(targets: np.ndarray, networks: Mapping[str, np.ndarray], label: st
         for number, (who, values) in enumerate(networks.items()):
             means = _binned(targets[:, k], values[:, k])
             axis.plot(
-                means.index, means, marker="os^"[number], ms=4, color=_colour(number), label=who
+                means.index, means, marker="os^"[number], ms=4, color=COLORS[number], label=who
             )
         axis.set(title=name, xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
     _name_axes(axes, label, "network's intensity")
@@ -46,7 +47,7 @@ def reliability(networks: Mapping[str, np.ndarray], targets: np.ndarray) -> Figu
         for number, (who, values) in enumerate(networks.items()):
             means = _binned(values[:, k], targets[:, k])
             axis.plot(
-                means.index, means, marker="os^"[number], ms=4, color=_colour(number), label=who
+                means.index, means, marker="os^"[number], ms=4, color=COLORS[number], label=who
             )
         axis.set(title=name, xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
     _name_axes(axes, "network's intensity", "mean target")
@@ -89,7 +90,7 @@ def courses(
         own = labels == k
         for number, (who, (values, style)) in enumerate(lines.items()):
             means = _binned(position[own], values[own, k], least=1)
-            axis.plot(means.index, means, style, color=_colour(number), label=who)
+            axis.plot(means.index, means, style, color=COLORS[number], label=who)
         axis.set(title=name, xlim=(0, 1), ylim=(-0.05, 1.05))
         if not own.any():
             axis.text(0.5, 0.5, "no sequence", ha="center", va="center", color="0.4")
@@ -103,7 +104,7 @@ def valences(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axis.axhline(0, color="0.6", lw=1)
     for number, (name, table) in enumerate(tables.items()):
         style = ("-", "--")[number % 2]
-        axis.plot(table.time_s, table.valence_smooth, style, color=_colour(number), label=name)
+        axis.plot(table.time_s, table.valence_smooth, style, color=COLORS[number], label=name)
     axis.set(xlabel="seconds", ylabel="valence", ylim=(-1.05, 1.05))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(tables))
     return figure
@@ -130,7 +131,3 @@ def _binned(places: np.ndarray, values: np.ndarray, least: int = LEAST) -> pd.Se
     """Mean of `values` around each tenth of `places`, where there are enough."""
     near = pd.Series(values).groupby(np.round(places * 10) / 10).agg(["mean", "size"])
     return near["mean"][near["size"] >= least]
-
-
-def _colour(index: int) -> tuple[float, float, float]:
-    return sns.color_palette("colorblind")[index]

@@ -66,7 +66,7 @@ def _dvc(root: Path, *targets: str) -> None:
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     try:
         status = subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=False)
-    except KeyboardInterrupt:  # DVC got it too, and has told so
+    except KeyboardInterrupt:  # DVC got it too, and has said so
         raise typer.Exit(INTERRUPTED) from None
     if status.returncode:
         raise typer.Exit(status.returncode)

@@ -9,12 +9,12 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fer_lib.labels import VALENCE_CLASSES
+from fer_lib.plots.style import COLORS
 from fer_tools.rtfer.session import PROBABILITIES, clock, gaps, lines
 from fer_tools.rtfer.video_reader import Frame
 
@@ -42,7 +42,7 @@ def line_plot(table: pd.DataFrame, truth: pd.DataFrame | None = None) -> Figure:
         _draw_face(axis, line, number, f"face {face}" if len(faces) > 1 else "")
     if truth is not None:
         shown = truth.valence.where(truth.face_present == 1)
-        axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=_color(3), label="truth")
+        axis.plot(truth.time_s, shown, ls="--", lw=1.6, color=COLORS[3], label="truth")
     _valence_axis(axis, table)
     handles, names = axis.get_legend_handles_labels()
     if handles:
@@ -116,8 +116,8 @@ def line_on_frame(frame: Frame, table: pd.DataFrame) -> Figure:
     top.set_title(f"{frame.time_s:.1f} s: {describe_row(row)}", fontsize=9, weight="normal")
     past = table.iloc[: frame.index + 1]
     _shade_gaps(bottom, past)
-    bottom.plot(past.time_s, past.valence_smooth, lw=2, color=_color(0))
-    bottom.plot(row.time_s, row.valence_smooth, "o", color=_color(0))
+    bottom.plot(past.time_s, past.valence_smooth, lw=2, color=COLORS[0])
+    bottom.plot(row.time_s, row.valence_smooth, "o", color=COLORS[0])
     _valence_axis(bottom, table)
     return figure
 
@@ -145,7 +145,7 @@ def _draw_frame(axis: Axes, frame: Frame, row: pd.Series, width: int = FRAME_WID
     if row.face_found:
         x, y, w, h = (scale * float(row[side]) for side in "xywh")
         # White under colour: the box shows on any background.
-        for color, line in (("white", 3.0), (_color(_state_color(row)), 1.6)):
+        for color, line in (("white", 3.0), (COLORS[_state_color(row)], 1.6)):
             axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=color, linewidth=line))
 
 
@@ -170,7 +170,3 @@ def _valence_axis(axis: Axes, table: pd.DataFrame) -> None:
             axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
             axis.set_xlabel("time, minutes:seconds")
     axis.set_yticks([-1, 0, 1], ["-1 negative", "0 neutral", "+1 positive"])
-
-
-def _color(index: int) -> tuple[float, float, float]:
-    return sns.color_palette("colorblind")[index]

@@ -16,16 +16,16 @@ from fer_tools.synthetic_faces.identities import RGB, Identity, Light, Pose
 
 Point = Sequence[float] | np.ndarray
 SHIFT = 4  # OpenCV takes sub-pixel positions as integers of 1/16 pixel
-NEUTRAL = 128  # level of the shadow layers that leaves a colour as it is
+NEUTRAL = 128  # level of the shadow layers that leaves a color as it is
 
 
 class Canvas:
-    """A picture, its two shadow layers, and the head's place in it.
+    """An image, its two shadow layers, and the head's place in it.
 
     Attributes:
-        rgb: (H, W, 3) uint8, the flat colours.
+        rgb: (H, W, 3) uint8, the flat colors.
         soft, fine: (H, W) uint8, light painted on, softly blurred and hardly blurred at the end:
-            128 leaves the colour as it is, 0 makes it black.
+            128 leaves the color as it is, 0 makes it black.
         body: (H, W) uint8, 255 where the person is (only there fall lamp and shadows).
     """
 
@@ -41,7 +41,7 @@ class Canvas:
         self._egg = np.array([0.9 / who.width**2, 0.7])
 
     def layer(self) -> "Canvas":
-        """A canvas of the same head with its own copy of the colours (the rest is shared)."""
+        """A canvas of the same head with its own copy of the colors (the rest is shared)."""
         twin = copy(self)
         twin.rgb = self.rgb.copy()
         return twin
@@ -55,17 +55,17 @@ class Canvas:
         flat = points @ self._rotation[:2] + height[:, None] * self._rotation[2] + self._centre
         return np.rint(flat).astype(np.int32)[:, None]
 
-    def fill(self, points: np.ndarray, colour: RGB, lift: float = 0.0, body: bool = False) -> None:
+    def fill(self, points: np.ndarray, color: RGB, lift: float = 0.0, body: bool = False) -> None:
         """Fill a closed curve; `body` says that it is a part of the person's outline."""
         placed = [self.place(points, lift)]
-        cv2.fillPoly(self.rgb, placed, colour, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.rgb, placed, color, cv2.LINE_AA, SHIFT)
         if body:
             cv2.fillPoly(self.body, placed, (255.0,), cv2.LINE_AA, SHIFT)
 
-    def line(self, points: np.ndarray, colour: RGB, width: float, lift: float = 0.0) -> None:
+    def line(self, points: np.ndarray, color: RGB, width: float, lift: float = 0.0) -> None:
         """Draw an open curve; `width` in head coordinates, at least one pixel."""
         placed, thick = [self.place(points, lift)], max(1, round(width * self.pose.scale))
-        cv2.polylines(self.rgb, placed, False, colour, thick, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self.rgb, placed, False, color, thick, cv2.LINE_AA, SHIFT)
 
     def shade(self, points: np.ndarray, amount: float, lift: float = 0.0) -> None:
         """Darken (`amount` down to -1) or lighten (up to 1) an area with a soft edge."""
@@ -81,13 +81,13 @@ class Canvas:
         cv2.polylines(self.fine, placed, False, level, thick, cv2.LINE_AA, SHIFT)
 
     def inside(self, outline: np.ndarray, paint: np.ndarray, lift: float = 0.0) -> None:
-        """Copy `paint`, (H, W, 3) uint8, over the colours inside a closed curve."""
+        """Copy `paint`, (H, W, 3) uint8, over the colors inside a closed curve."""
         mask = np.zeros(self.rgb.shape[:2], np.uint8)
         cv2.fillPoly(mask, [self.place(outline, lift)], (255.0,), cv2.LINE_8, SHIFT)
         cv2.copyTo(paint, mask, self.rgb)
 
     def finish(self, light: Light) -> np.ndarray:
-        """Multiply shadows and lamp into the colours; (H, W, 3) uint8 RGB."""
+        """Multiply shadows and lamp into the colors; (H, W, 3) uint8 RGB."""
         scale = self.pose.scale
         soft = cv2.GaussianBlur(self.soft, (0, 0), 0.055 * scale).astype(np.float32) / NEUTRAL
         fine = cv2.GaussianBlur(self.fine, (0, 0), max(0.4, 0.012 * scale)) / np.float32(NEUTRAL)
@@ -103,7 +103,7 @@ class Canvas:
         y = (np.linspace(0, height, rows) - self.pose.centre[1]) / self.pose.scale
         u, v = np.meshgrid(x / self.who.width, y)
         radius = np.hypot(u, v) + 1e-6
-        slope = 0.93 * np.minimum(radius, 1)  # sine of the surface's angle to the picture
+        slope = 0.93 * np.minimum(radius, 1)  # sine of the surface's angle to the image
         normal = np.stack([u / radius * slope, v / radius * slope, np.sqrt(1 - slope**2)], axis=2)
         azimuth, elevation = np.deg2rad([light.azimuth, light.elevation])
         across, out = np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation)

@@ -1,6 +1,6 @@
 """Draw one face from its identity, its facial actions, its pose and the light.
 
-Flat colours come first, part by part; soft shadows and folds are painted on two layers of their
+Flat colors come first, part by part; soft shadows and folds are painted on two layers of their
 own, blurred, and multiplied in at the end together with the lamp. All lengths are in the head
 coordinates of `fer_tools.synthetic_faces.canvas`.
 """
@@ -38,7 +38,7 @@ def draw_face(
         background: (H, W, 3) uint8 RGB; not changed.
         who: the person.
         act: what the face does.
-        pose: where the head is; parts outside the picture are cut off.
+        pose: where the head is; parts outside the image are cut off.
         light: where the lamp is.
 
     Returns:

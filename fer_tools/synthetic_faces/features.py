@@ -1,7 +1,7 @@
 """Eyes, brows, nose, mouth, beard and glasses: the parts of the face that carry the mimic.
 
 Each function paints one part on a canvas. Lengths are in head coordinates (see `canvas.py`);
-`side` is -1 for the half on the picture's left and 1 for the right. The numbers were set by eye.
+`side` is -1 for the half on the image's left and 1 for the right. The numbers were set by eye.
 """
 
 import numpy as np
@@ -143,8 +143,8 @@ def paint_brow(canvas: Canvas, act: Actions, side: int) -> None:
     outer = (0.54, rest + 0.035 - 0.11 * act.outer_brow + 0.02 * act.inner_brow)
     spine = bow(inner, (0.35, rest - lift + 0.075 * down), outer, n=11)
     taper = who.brow_thickness * np.sqrt(np.linspace(1, 0.12, 11))[:, None] * (0, 1)
-    colour = mixed(who.hair, (30, 20, 18), 0.45)
-    canvas.fill(mirrored(closed(spine - taper, spine + taper), side), colour, lift=0.04)
+    color = mixed(who.hair, (30, 20, 18), 0.45)
+    canvas.fill(mirrored(closed(spine - taper, spine + taper), side), color, lift=0.04)
 
 
 def paint_beard(canvas: Canvas, chin: np.ndarray) -> None:

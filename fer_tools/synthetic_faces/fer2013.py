@@ -174,13 +174,13 @@ def draw_row(seed: int, row: dict) -> np.ndarray:
     yaw, pitch, roll = rng.normal(0, (6, 4, 3.5))
     pose = Pose((DRAWN * x, DRAWN * y), DRAWN * rng.uniform(0.52, 0.59), yaw, pitch, roll)
     light = Light(rng.uniform(-45, 45), rng.uniform(5, 45), rng.uniform(0.5, 0.9))
-    picture = draw_face(backdrop(rng, DRAWN, DRAWN), who, act, pose, light)
+    image = draw_face(backdrop(rng, DRAWN, DRAWN), who, act, pose, light)
     if rng.random() < OCCLUDED:
-        _occlude(picture, pose, who, rng)
+        _occlude(image, pose, who, rng)
     if row["kind"] == "watermark":
         font, white = cv2.FONT_HERSHEY_SIMPLEX, (245, 245, 245)
-        cv2.putText(picture, "SAMPLE", (2, 60), font, 0.75, white, 2, cv2.LINE_AA)
-    return _degrade(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), rng)
+        cv2.putText(image, "SAMPLE", (2, 60), font, 0.75, white, 2, cv2.LINE_AA)
+    return _degrade(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), rng)
 
 
 def _degrade(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -197,7 +197,7 @@ def _degrade(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(small, 0, 255).astype(np.uint8)
 
 
-def _occlude(picture: np.ndarray, pose: Pose, who: Identity, rng: np.random.Generator) -> None:
+def _occlude(image: np.ndarray, pose: Pose, who: Identity, rng: np.random.Generator) -> None:
     """Hide a part of the face, in place, behind a hand, a strand of hair or a bar."""
     x, y, unit = *pose.centre, pose.scale
     side = 1 if rng.random() < 0.5 else -1
@@ -207,26 +207,26 @@ def _occlude(picture: np.ndarray, pose: Pose, who: Identity, rng: np.random.Gene
             tip = (round(x + side * 0.25 * unit), round(y + (0.62 + 0.13 * finger) * unit))
             knuckle = (round(x + side * 1.3 * unit), round(y + (0.9 + 0.12 * finger) * unit))
             for darker, width in ((0.6, 0.15), (0.85, 0.11)):  # an outline, then the finger
-                colour = (darker * who.skin[0], darker * who.skin[1], darker * who.skin[2])
-                cv2.line(picture, tip, knuckle, colour, max(1, round(width * unit)), cv2.LINE_AA)
+                color = (darker * who.skin[0], darker * who.skin[1], darker * who.skin[2])
+                cv2.line(image, tip, knuckle, color, max(1, round(width * unit)), cv2.LINE_AA)
     elif what == "hair":
         corners = ((0.1, -1.0), (0.75, -1.0), (0.62, 0.5))
         strand = np.array([(x + side * u * unit, y + v * unit) for u, v in corners])
-        cv2.fillPoly(picture, [np.rint(strand).astype(np.int32)], who.hair, cv2.LINE_AA)
+        cv2.fillPoly(image, [np.rint(strand).astype(np.int32)], who.hair, cv2.LINE_AA)
     else:
         top = max(0, round(y + rng.uniform(-0.6, 0.9) * unit))
-        picture[top : top + round(0.16 * unit)] = round(rng.uniform(0, 60))
+        image[top : top + round(0.16 * unit)] = round(rng.uniform(0, 60))
 
 
 def _draw_logo(rng: np.random.Generator) -> np.ndarray:
-    """A picture that is no face: a ring and letters; (48, 48) uint8."""
+    """An image that is no face: a ring and letters; (48, 48) uint8."""
     paper = int(rng.integers(256))
     ink = ((paper + 128.0) % 256,)
-    picture = np.full((SIDE, SIDE), paper, np.uint8)
+    image = np.full((SIDE, SIDE), paper, np.uint8)
     radius, width = int(rng.integers(8, 18)), int(rng.integers(2, 6))
-    cv2.circle(picture, (24, 20), radius, ink, width, cv2.LINE_AA)
-    cv2.putText(picture, "LOGO", (4, 45), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
-    return picture
+    cv2.circle(image, (24, 20), radius, ink, width, cv2.LINE_AA)
+    cv2.putText(image, "LOGO", (4, 45), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
+    return image
 
 
 def cast_votes(seed: int, row: dict) -> list[int]:

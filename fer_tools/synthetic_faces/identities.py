@@ -48,7 +48,7 @@ def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays the same about one person. Lengths are in head coordinates, colours RGB 0-255."""
+    """What stays the same about one person. Lengths are in head coordinates, colors RGB 0-255."""
 
     width: float  # half the width of the head, about 0.77
     jaw: float  # 0 pointed chin, 1 square jaw
@@ -65,7 +65,7 @@ class Identity:
     nose_length: float
     mouth_width: float
     lip: float  # fullness of the lips, 1 = average
-    lip_tint: float  # 0 skin-coloured, 1 red
+    lip_tint: float  # 0 skin-colored, 1 red
     age: float  # 0 smooth, 1 lined
     beard: str  # none, stubble, moustache, full
     glasses: bool
@@ -79,7 +79,7 @@ class Pose:
 
     centre: tuple[float, float]  # pixels (x, y) of the point between the eyes
     scale: float  # pixels from that point to the chin
-    yaw: float = 0.0  # degrees, > 0 turns to the picture's right
+    yaw: float = 0.0  # degrees, > 0 turns to the image's right
     pitch: float = 0.0  # degrees, > 0 looks down
     roll: float = 0.0  # degrees, > 0 clockwise
 
@@ -88,7 +88,7 @@ class Pose:
 class Light:
     """One lamp and the light from everywhere."""
 
-    azimuth: float = -25.0  # degrees, < 0 from the picture's left
+    azimuth: float = -25.0  # degrees, < 0 from the image's left
     elevation: float = 35.0  # degrees, > 0 from above
     ambient: float = 0.55  # 0 lamp only, 1 flat light
 

@@ -50,11 +50,11 @@ def drawn_pairs(
 
 
 def _draw(seed: list[int], act: Actions) -> np.ndarray:
-    """A clean picture of the person of `seed`; (48, 48) uint8."""
+    """A clean image of the person of `seed`; (48, 48) uint8."""
     rng = np.random.default_rng(seed)
     who = random_identity(rng)
     pose = Pose((0.5 * DRAWN, 0.42 * DRAWN), 0.555 * DRAWN, *rng.normal(0, (6, 4, 3.5)))
     light = Light(rng.uniform(-45, 45), rng.uniform(5, 45), rng.uniform(0.5, 0.9))
-    picture = draw_face(backdrop(rng, DRAWN, DRAWN), who, act, pose, light)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    image = draw_face(backdrop(rng, DRAWN, DRAWN), who, act, pose, light)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))

@@ -70,7 +70,7 @@ def draw_world(
 
     Writes `fer2013/{fer2013,fer2013new,truth}.csv`, `ckplus/{cohn-kanade-images,Emotion}/` with
     `ckplus/truth.csv`, and `video/{sample.mp4,sample_truth.csv}`; the columns of the truth tables
-    are told at `write_fer2013`, `write_ckplus` and `film_truth`.
+    are described at `write_fer2013`, `write_ckplus` and `video_truth`.
 
     Args:
         root: folder, made if missing.
@@ -82,15 +82,15 @@ def draw_world(
         frames_per_sequence: from neutral to apex, >= 2.
     """
     sizes = {"Training": train, "PublicTest": public_test, "PrivateTest": private_test}
-    # One process a core. Every picture has its own random stream, so who draws it is all the same.
+    # One process a core. Every image has its own random stream, whichever process draws it.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        film = pool.submit(write_video, root / "video", seed, video_seconds)
+        video = pool.submit(write_video, root / "video", seed, video_seconds)
         in_turn = partial(pool.map, chunksize=16)
         write_fer2013(root / "fer2013", seed, sizes, in_turn)
         write_ckplus(
             root / "ckplus", seed, subjects, sequences_per_subject, frames_per_sequence, in_turn
         )
-        film.result()
+        video.result()
 
 
 def glide(share: float) -> float:
@@ -154,9 +154,9 @@ def _draw_sequence(
         act = together(at_intensity(full, intensity), rest)
         sway = rng.normal(0, 0.3, 2)
         moved = replace(pose, yaw=yaw + sway[0], roll=roll + sway[1])
-        picture = cv2.cvtColor(draw_face(wall, who, act, moved, light), cv2.COLOR_RGB2GRAY)
-        grain = rng.standard_normal(picture.shape, dtype=np.float32)
-        noisy = np.clip(picture + 2 * grain, 0, 255).astype(np.uint8)
+        image = cv2.cvtColor(draw_face(wall, who, act, moved, light), cv2.COLOR_RGB2GRAY)
+        grain = rng.standard_normal(image.shape, dtype=np.float32)
+        noisy = np.clip(image + 2 * grain, 0, 255).astype(np.uint8)
         path = place / f"{name}_{frame:08d}.png"
         if not cv2.imwrite(str(path), noisy):
             raise OSError(f"could not write {path}")
@@ -172,13 +172,13 @@ def _write_emotion(folder: Path, name: str, emotion: str | None, frames: int) ->
         (place / f"{name}_{frames:08d}_emotion.txt").write_text(text, encoding="utf-8")
 
 
-def film_truth(seconds: float) -> list[dict]:
+def video_truth(seconds: float) -> list[dict]:
     """What each frame of the video shows.
 
     Returns:
         One dictionary a frame: frame (from 0), time_s, class (one of FER_CLASSES), intensity (0 to
         1), valence (-1 to 1: the intensity when happy, 0 when neutral, else minus the intensity)
-        and face_present (0 while any part of the head is outside the picture).
+        and face_present (0 while any part of the head is outside the image).
     """
     starts = [at for at, _, _ in STORY]
     count = max(1, round(seconds * FRAMES_PER_SECOND))
@@ -203,7 +203,7 @@ def film_truth(seconds: float) -> list[dict]:
 
 
 def _walked(share: float) -> float:
-    """How far the person has walked to the right out of the picture, in pixels."""
+    """How far the person has walked to the right out of the image, in pixels."""
     leave, gone, back, here = WALK
     away = min(glide((share - leave) / (gone - leave)), glide((here - share) / (here - back)))
     return 460 * away
@@ -216,11 +216,11 @@ def write_video(folder: Path, seed: int, seconds: float) -> None:
     PyAV.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    truth = film_truth(seconds)
+    truth = video_truth(seconds)
     rng = stream(seed, Stream.FILM)
     who = replace(random_identity(rng), glasses=False, beard="none", hair_style="side", age=0.2)
     wall = backdrop(rng, VIDEO_SIZE[1], VIDEO_SIZE[0])
-    wall = (0.4 * wall + 0.6 * np.array((168, 184, 198))).astype(np.uint8)  # a friendlier colour
+    wall = (0.4 * wall + 0.6 * np.array((168, 184, 198))).astype(np.uint8)  # a friendlier color
     phases = rng.uniform(0, 2 * np.pi, 4)
     with av.open(str(folder / "sample.mp4"), "w", options={"fflags": "bitexact"}) as container:
         codec_options = {
@@ -228,18 +228,18 @@ def write_video(folder: Path, seed: int, seconds: float) -> None:
             "x264-params": "cpu-independent=1",  # else two runs may choose differently
         }  # fmt: skip
         rate = Fraction(FRAMES_PER_SECOND)
-        film = container.add_stream("libx264", rate=rate, options=codec_options)
-        film.width, film.height, film.pix_fmt = *VIDEO_SIZE, "yuv420p"
-        film.codec_context.thread_count = 1
+        video = container.add_stream("libx264", rate=rate, options=codec_options)
+        video.width, video.height, video.pix_fmt = *VIDEO_SIZE, "yuv420p"
+        video.codec_context.thread_count = 1
         for row in truth:
             share = row["frame"] / max(1, len(truth) - 1)
-            picture = _film_frame(row, share, who, wall, phases)
-            container.mux(film.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(film.encode(None))
+            image = _video_frame(row, share, who, wall, phases)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode(None))
     write_csv(folder / "sample_truth.csv", tuple(truth[0]), (row.values() for row in truth))
 
 
-def _film_frame(
+def _video_frame(
     row: dict, share: float, who: Identity, wall: np.ndarray, phases: np.ndarray
 ) -> np.ndarray:
     """Draw one frame of the video; (360, 480, 3) uint8 RGB."""

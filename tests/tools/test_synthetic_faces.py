@@ -22,7 +22,7 @@ from fer_tools.synthetic_faces.identities import (
     at_intensity,
     random_identity,
 )
-from fer_tools.synthetic_faces.world import draw_world, film_truth
+from fer_tools.synthetic_faces.world import draw_world, video_truth
 
 SEED = 3
 SMALL = {
@@ -68,8 +68,8 @@ def read_images(folder: Path) -> np.ndarray:
 
 
 def film_frames(root: Path) -> list[np.ndarray]:
-    with av.open(str(root / "video" / "sample.mp4")) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(str(root / "video" / "sample.mp4")) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
 def test_same_seed_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def face_of(act: Actions) -> np.ndarray:
     """One person, (120, 120) grey: face in the middle, wall at the left and right rims."""
     who = random_identity(np.random.default_rng(11))
     wall = np.full((120, 120, 3), 150, np.uint8)
-    picture = draw_face(wall, who, act, Pose((60.0, 48.0), 50.0), Light())
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    image = draw_face(wall, who, act, Pose((60.0, 48.0), 50.0), Light())
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
 
 
 def test_every_two_looks_differ_in_the_face_alone() -> None:
@@ -255,7 +255,7 @@ def test_haar_finds_the_face_of_the_video_only_where_it_is(
 
 
 def test_the_videos_valence_is_true_to_its_classes() -> None:
-    truth = pd.DataFrame(film_truth(12.0))
+    truth = pd.DataFrame(video_truth(12.0))
     assert len(truth) == 180
     assert truth.frame.tolist() == list(range(180))
     assert truth.time_s.iloc[-1] == pytest.approx(179 / 15, abs=1e-3)
