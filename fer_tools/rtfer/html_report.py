@@ -25,6 +25,7 @@ START = 946_684_800_000
 BAND = 1.96  # standard deviations of the level, see `smoothing.smooth`
 CONFIG = {
     "responsive": True, "displaylogo": False,
+    "showSendToCloud": False, "plotlyServerURL": "",  # the chart is a person's: no button sends it
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }  # fmt: skip
 

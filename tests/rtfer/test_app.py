@@ -3,6 +3,7 @@
 Debian's Chromium is driven by Playwright; its fake camera is fed by a drawn face.
 """
 
+import http.client
 import os
 import re
 import shutil
@@ -71,6 +72,50 @@ def server(tmp_path_factory):
         del os.environ["GRADIO_TEMP_DIR"]
     else:
         os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def ask(address, method="GET", path="/", host=None, origin=None):
+    """The status of a raw request with these headers."""
+    name, port = address.removeprefix("http://").rstrip("/").split(":")
+    connection = http.client.HTTPConnection(name, int(port), timeout=30)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"{name}:{port}")
+    if origin:
+        connection.putheader("Origin", origin)
+    connection.putheader("Content-Length", "0")
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_other_hosts_and_other_pages_are_refused(server):
+    address, _ = server
+    own = address.rstrip("/")
+    assert ask(address) == 200
+    assert ask(address, host=own.removeprefix("http://").replace("127.0.0.1", "localhost")) == 200
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example:7860", "127.0.0.1:1"):
+        assert ask(address, host=host) == 403
+    for origin in ("http://evil.example", "null", own + ".evil.example", "https://127.0.0.1:1"):
+        assert ask(address, origin=origin) == 403
+        for path in ("/gradio_api/upload", "/gradio_api/queue/join"):
+            assert ask(address, "POST", path, origin=origin) == 403
+    for path in ("/gradio_api/upload", "/gradio_api/queue/join"):
+        assert ask(address, "POST", path) == 403  # a page always says where it comes from
+        assert ask(address, "POST", path, origin=own) in (400, 415, 422)  # let in: the body is bad
+
+
+def test_proxies_of_the_environment_are_not_asked(monkeypatch):
+    server = pytest.importorskip("fer_tools.rtfer.app.server")
+    for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    blocks = server.build(SessionStore(Path(os.environ["GRADIO_TEMP_DIR"]), Limits()), "fer13-7")
+    with socket.socket() as probe:
+        probe.bind((server.ADDRESS, 0))
+        port = probe.getsockname()[1]
+    server.launch(blocks, port, Limits(), open_browser=False)
+    assert ask(f"http://{server.ADDRESS}:{port}/") == 200
+    blocks.close(verbose=False)
 
 
 @pytest.fixture(scope="module")

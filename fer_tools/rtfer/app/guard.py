@@ -1,0 +1,51 @@
+"""Who may ask the server: this computer's browser, on the page that the server itself gave out.
+
+A page of another site that is open in the same browser can send requests to 127.0.0.1 as well, and
+with a name of its own that it lets point there (DNS rebinding) it could read the answers. So each
+request must name this server as its host, and one that changes something must come from the page.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+READS = ("GET", "HEAD", "OPTIONS")
+REFUSED = b"This page answers its own browser window on this computer only.\n"
+
+
+class OwnPageOnly:
+    """ASGI middleware that refuses requests of other sites with status 403.
+
+    Args:
+        app: to protect.
+        port: on which it is served.
+    """
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], port: int) -> None:
+        self.app = app
+        self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket") or self.allows(scope):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": REFUSED})
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the host is this server, and the origin its page where something may change."""
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get(b"host") not in self.hosts:
+            return False
+        origin = headers.get(b"origin")
+        own = origin is not None and origin.removeprefix("http://") in self.hosts
+        if scope["type"] == "http" and scope["method"] in READS:
+            return origin is None or own
+        return own
