@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from fer_lib.errors import UserError
 from fer_lib.models.card import Card
-from fer_tools.record.report import in_words, markdown_table, reproduction_table
+from fer_tools.record.report import format_figure, markdown_table, reproduction_table
 from fer_tools.site.links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
@@ -144,7 +144,7 @@ def figures_page(atlas: Atlas, studies: Mapping[str, str]) -> str:
             unit = "" if entry["unit"] == "percent" else f" {entry['unit']}".rstrip()
             seeds = ", ".join(map(str, entry["seeds"])) or "none"
             rows.append(
-                f"| [`{key}`]{{#{anchor(study, key)}}} | {in_words(entry)}{unit} "
+                f"| [`{key}`]{{#{anchor(study, key)}}} | {format_figure(entry)}{unit} "
                 f"| {_stage(atlas, study, entry, 'figures')} | {entry['n']:,} "
                 f"| {entry['split']}; {entry['protocol']} | {seeds} |"
             )
