@@ -183,12 +183,13 @@ def library_page(package: Path) -> str:
         "Notebooks and the command `fer` share these modules of `fer_lib`. What each function "
         "takes, gives and raises stands below it, as in its source.",
     ]
-    for file in sorted(package.glob("*.py")):
+    for file in sorted(package.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         told = ast.get_docstring(tree)
         if not told:
             continue
-        parts += [f"## {file.stem}", f"```text\n{told}\n```"]
+        name = file.relative_to(package).with_suffix("").as_posix()
+        parts += [f"## {name}", f"```text\n{told}\n```"]
         for item in tree.body:
             if isinstance(item, ast.FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
                 parts.append(_documented(item))
