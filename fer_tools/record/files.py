@@ -133,7 +133,7 @@ def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
             yield file, build / ("folds" if in_folds else "predictions") / file.name
     for file in sorted(record.glob("curves/*/*.tsv")):
         yield file, build / "curves" / file.parent.name / "plots" / "metrics" / file.name
-    for number in ("20", "25", "30", "45"):
+    for number in ("20", "25", "30", "45", "48"):
         for file in sorted(record.glob(f"notebooks/{number}_*.ipynb")):
             yield file, (build / "teachers" if number == "25" else build) / file.name
 
