@@ -16,7 +16,7 @@ import torch
 
 from fer_lib.data.arrays import Fer13, load_ckplus, load_fer13
 from fer_lib.evaluation import predictions
-from fer_lib.evaluation.gallery import some_of_each_image
+from fer_lib.evaluation.gallery import sample_unique
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.weights import load_encoder, load_model, read_weights
 from fer_lib.params import Architecture, load
@@ -74,7 +74,7 @@ def encoded(file: Path, data: Fer13, seed: int) -> predictions.Predictions:
     card = read_weights(file)[1]
     assert isinstance(card.arch, Architecture)
     public = data.select(data.usage == "PublicTest")
-    faces = public.select(some_of_each_image(public.images, np.random.default_rng(seed)))
+    faces = public.select(sample_unique(public.images, np.random.default_rng(seed)))
     encoder = load_encoder(file, card.arch)
     space = predict_logits(encoder, torch.from_numpy(faces.images), title="features").numpy()
     about = {

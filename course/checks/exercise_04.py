@@ -48,8 +48,10 @@ def check_bootstrap_interval(answer):
         found = array(answer(correct, groups, 2000, np.random.default_rng(seed)), what)
         holds(found.shape == (2,), f"{what}: expected its two ends, found {found.tolist()}.")
         ones, predictions = np.ones(len(correct), int), correct.astype(int)
-        low, high = metrics.bootstrap_interval(ones, predictions, 2, n=4000, seed=0, groups=groups)
-        images = metrics.bootstrap_interval(ones, predictions, 2, n=4000, seed=0)
+        low, high = metrics.bootstrap_interval(
+            ones, predictions, 2, resamples=4000, seed=0, groups=groups
+        )
+        images = metrics.bootstrap_interval(ones, predictions, 2, resamples=4000, seed=0)
         width = found[1] - found[0]
         said = f"expected about {low:.3f} to {high:.3f}, found {found[0]:.3f} to {found[1]:.3f}."
         holds(
@@ -78,11 +80,11 @@ def check_calibration_error(answer):
             probabilities.argmax(axis=1),
             rng.integers(0, classes, images),
         )
-        table = calibration.reliability_bins(probabilities, labels, bins)
+        table = calibration.reliability_bins(labels, probabilities, bins)
         gap = table.accuracy - table.confidence
         same(
-            answer(probabilities, labels, bins),
-            calibration.expected_calibration_error(probabilities, labels, bins),
+            answer(labels, probabilities, bins),
+            calibration.expected_calibration_error(labels, probabilities, bins),
             f"the calibration error of {images} images in {bins} bins", tolerance=1e-6,
             mistakes={
                 "Weigh each bin by its share of the images.": gap.abs().mean(),
@@ -91,7 +93,7 @@ def check_calibration_error(answer):
                 "Divide by the number of images.": (gap.abs() * table.images).sum(),
             },
         )  # fmt: skip
-    same(answer(np.eye(3), np.arange(3)), 0, "the calibration error where all is sure and right",
+    same(answer(np.arange(3), np.eye(3)), 0, "the calibration error where all is sure and right",
          hint="Does a confidence of exactly 1 fall into the last bin?")  # fmt: skip
 
 
@@ -102,18 +104,18 @@ def check_fit_temperature(answer):
         chances = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
         labels = np.array([rng.choice(5, p=row) for row in chances])
         logits = honest * true_temperature
-        right = calibration.fit_temperature(logits, labels)
+        right = calibration.fit_temperature(labels, logits)
         what = f"the temperature of logits {true_temperature} times too large"
         same(
-            answer(logits, labels), right, what, tolerance=0.02,
+            answer(labels, logits), right, what, tolerance=0.02,
             mistakes={
                 "Divide the logits by T; you multiplied by it.": 1 / right,
                 "That is log T.": np.log(right),
             },
         )  # fmt: skip
-        same(answer(3 * logits, labels), 3 * right, f"{what}, all tripled", tolerance=0.03)
+        same(answer(labels, 3 * logits), 3 * right, f"{what}, all tripled", tolerance=0.03)
     same(
-        answer(logits + 800, labels), right, "the temperature of the same logits plus 800",
+        answer(labels, logits + 800), right, "the temperature of the same logits plus 800",
         tolerance=0.02,
         hint="Softmax does not change by it, but exp(800) is no number: take off the maximum.",
     )  # fmt: skip

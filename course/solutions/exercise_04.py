@@ -94,12 +94,12 @@ check(bootstrap_interval)
 
 
 # %% answer: calibration_error
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 3).
 
     Args:
-        probabilities: (N, K) float, rows sum to 1.
         labels: (N,) integer, 0 to K - 1.
+        probabilities: (N, K) float, rows sum to 1.
         bins: number of bins.
 
     Returns:
@@ -130,12 +130,12 @@ check(calibration_error)
 
 
 # %% answer: fit_temperature
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """The temperature of least cross entropy (Guo et al. 2017, section 4.2).
 
     Args:
-        logits: (N, K) float.
         labels: (N,) integer, 0 to K - 1.
+        logits: (N, K) float.
 
     Returns:
         T in [0.05, 20], within 2 %.

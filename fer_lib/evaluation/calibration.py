@@ -1,21 +1,21 @@
-"""How far probabilities can be believed: reliability, calibration error, temperature."""
+"""Calibration: reliability diagram, expected calibration error, temperature scaling."""
 
 import numpy as np
 import pandas as pd
 
 
 def confidence_bins(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+    labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> dict[str, np.ndarray]:
-    """How sure a network is and how often it is right, summed over bins of confidence.
+    """Confidence and correct predictions, summed over bins of confidence.
 
     Args:
-        probabilities: (N, K) float, rows sum to 1.
         labels: (N,) int.
-        bins: number of equally wide bins of confidence (the largest probability), closed above.
+        probabilities: (N, K) float, rows sum to 1.
+        bins: number of bins of confidence (the largest probability), of equal width, closed above.
 
     Returns:
-        (bins,) each: confidence (its sum), right and images_in_bin (counts).
+        (bins,) each: confidence (its sum), right (correct predictions) and images_in_bin (counts).
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
@@ -28,15 +28,15 @@ def confidence_bins(
     }
 
 
-def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """How often the network is right, by how sure it is; arguments as in `confidence_bins`.
+def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """The table of a reliability diagram; arguments as in `confidence_bins`.
 
     Returns:
-        One row for each bin that holds images: low, high (its limits), confidence and accuracy
+        One row for each bin with images: low, high (its limits), confidence and accuracy
         (means, in [0, 1]), images (count).
     """
     edges = np.linspace(0, 1, bins + 1)
-    summed = pd.DataFrame(confidence_bins(probabilities, labels, bins))
+    summed = pd.DataFrame(confidence_bins(labels, probabilities, bins))
     table = pd.DataFrame(
         {
             "low": edges[:-1],
@@ -50,30 +50,30 @@ def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 
 
 
 def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+    labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> float:
     r"""Mean gap between confidence and accuracy (Guo et al. 2017, eq. 3), in [0, 1].
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{N} |\mathrm{acc}(b) - \mathrm{conf}(b)|
     """
-    table = reliability_bins(probabilities, labels, bins)
+    table = reliability_bins(labels, probabilities, bins)
     gap = (table.accuracy - table.confidence).abs()
     return float((gap * table.images).sum() / table.images.sum())
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    r"""The temperature that makes probabilities honest (Guo et al. 2017, section 4.2).
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    r"""Temperature scaling (Guo et al. 2017, section 4.2).
 
-    One number T divides all logits, so no prediction changes, only how sure it is:
+    One number T divides all logits. The predicted class stays, its confidence changes:
 
     .. math:: T = \arg\min_T -\frac{1}{N} \sum_i \log\mathrm{softmax}(z_i / T)_{y_i}
 
     Args:
-        logits: (N, K) float of the validation set, on which the network was not trained.
-        labels: (N,) int.
+        labels: (N,) int, of the validation set, on which the network was not trained.
+        logits: (N, K) float.
 
     Returns:
-        T in [0.05, 20]; above 1 the network was too sure of itself, below 1 not sure enough.
+        T in [0.05, 20]; above 1 the network was overconfident, below 1 underconfident.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax

@@ -1,7 +1,7 @@
-"""Which images to look at, and whose faces may be shown.
+"""Images worth looking at: confident errors, confusions, conflicting labels, junk.
 
-The functions that find images return positions into the arrays, most telling first. Faces of CK+
-are drawn by `ckplus_grid` alone, which keeps to the data set's terms.
+Functions that find images return positions into the arrays. Faces of CK+ are drawn by `ckplus_grid`
+alone, which keeps to the terms of that data set.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
 from fer_lib.plots.style import face_grid
 
-# CK+'s terms: faces may be printed of these persons only, and with the credit.
+# CK+'s terms: only faces of these subjects may be printed, with the credit.
 PRINTABLE_SUBJECTS = (
     "S052", "S055", "S074", "S106", "S111", "S113", "S121", "S124", "S125", "S130", "S132",
 )  # fmt: skip
@@ -25,24 +25,24 @@ CKPLUS_CREDIT = "©Jeffrey Cohn"
 
 
 def printable(subject: np.ndarray) -> np.ndarray:
-    """Mark images of persons whose face may be shown: (M,) text -> (M,) bool."""
+    """Mark images of subjects whose face may be shown: (M,) text -> (M,) bool."""
     return np.isin(subject, PRINTABLE_SUBJECTS)
 
 
 def ckplus_grid(
     data: CkPlus, positions: np.ndarray, titles: Sequence[str], *, synthetic: bool = False, **layout
 ) -> Figure:
-    """Draw faces of CK+, with the credit that its terms ask for.
+    """Draw faces of CK+, with the credit that its terms require.
 
     Args:
         data: CK+ as prepared.
         positions: which images, integers into `data`.
-        titles: one text an image.
-        synthetic: True only for drawn faces, which belong to nobody; then any may be shown.
+        titles: one text for each image.
+        synthetic: True only for synthetic faces; then any may be shown.
         layout: `columns` and `scale` of `plots.face_grid`.
 
     Raises:
-        UserError: if a face may not be shown; nothing is drawn then.
+        UserError: if a face may not be shown.
     """
     positions = np.asarray(positions, dtype=np.int64)
     if synthetic:
@@ -57,12 +57,12 @@ def ckplus_grid(
     return face_grid(data.images[positions], titles, credit=CKPLUS_CREDIT, **layout)
 
 
-def most_confident_errors(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Positions of the wrong predictions, the surest first.
+def most_confident_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Positions of the wrong predictions, the most confident first.
 
     Args:
-        probabilities: (N, K) float.
         labels: (N,) int.
+        probabilities: (N, K) float.
 
     Returns:
         (E,) int64.
@@ -75,14 +75,14 @@ def most_confident_errors(probabilities: np.ndarray, labels: np.ndarray) -> np.n
 def confusion_pairs(
     labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """The classes that are taken for one another, most frequent first.
+    """Confusions between classes, most frequent first.
 
     Returns:
         Columns true, predicted (names), images (count), share (of the true class, in [0, 1]).
     """
-    truth, said = np.asarray(labels), np.asarray(predictions)
-    size = np.bincount(truth, minlength=len(classes))
-    wrong = pd.DataFrame({"true": truth, "predicted": said})[truth != said]
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    size = np.bincount(labels, minlength=len(classes))
+    wrong = pd.DataFrame({"true": labels, "predicted": predictions})[labels != predictions]
     table = wrong.groupby(["true", "predicted"]).size().rename("images").reset_index()
     table["share"] = table.images / size[table.true]
     table = table.sort_values("images", ascending=False, kind="stable").reset_index(drop=True)
@@ -91,10 +91,10 @@ def confusion_pairs(
 
 
 def conflicting_pairs(data: Fer13) -> pd.DataFrame:
-    """Pairs of labels that byte-identical images carry.
+    """Pairs of different labels on byte-identical images.
 
     Returns:
-        Columns one, other (class names), groups (of identical images that carry both), most
+        Columns one, other (class names), groups (of identical images with both labels), most
         frequent first.
     """
     frame = pd.DataFrame({"group": image_groups(data.images), "label": data.labels})
@@ -110,17 +110,17 @@ def conflicting_pairs(data: Fer13) -> pd.DataFrame:
 
 
 def conflicting_rows(data: Fer13) -> np.ndarray:
-    """Positions of images whose bytes occur under several labels: (C,) int64, ascending."""
+    """Positions of images that occur with several labels: (C,) int64, ascending."""
     groups = image_groups(data.images)
     return np.flatnonzero(pd.Series(data.labels).groupby(groups).transform("nunique") > 1)
 
 
 def first_of_each(positions: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Leave out positions whose unit has come before, so that a gallery shows each thing once.
+    """Keep the first position of each unit, so that a gallery shows each image or sequence once.
 
     Args:
-        positions: (P,) int, in the order of interest.
-        units: (N,) what an image belongs to: its sequence, or its number from `image_groups`.
+        positions: (P,) int, in the order of the gallery.
+        units: (N,) what an image belongs to: its sequence, or its group from `image_groups`.
 
     Returns:
         (Q,) int64, in the same order.
@@ -128,55 +128,52 @@ def first_of_each(positions: np.ndarray, units: np.ndarray) -> np.ndarray:
     return positions[~pd.Series(units[positions]).duplicated().to_numpy()]
 
 
-def some_of_each_image(
-    images: np.ndarray, rng: np.random.Generator, count: int = 1000
-) -> np.ndarray:
-    """Positions of at most `count` images drawn at random, of identical ones the first: sorted.
+def sample_unique(images: np.ndarray, rng: np.random.Generator, count: int = 1000) -> np.ndarray:
+    """Sorted positions of at most `count` images drawn at random, without duplicates.
 
-    A copy would be its own nearest neighbor, and any space looks orderly that way.
+    A duplicate would be its own nearest neighbor.
     """
-    once = first_of_each(np.arange(len(images)), image_groups(images))
-    return np.sort(rng.permutation(once)[:count])
+    unique = first_of_each(np.arange(len(images)), image_groups(images))
+    return np.sort(rng.permutation(unique)[:count])
 
 
-def verdicts(labels: np.ndarray, predictions: np.ndarray, majority: np.ndarray) -> pd.Series:
-    """Whom the FER+ taggers side with, for each image.
+def verdicts(labels: np.ndarray, predictions: np.ndarray, plurality: np.ndarray) -> pd.Series:
+    """Whether the FER+ plurality agrees with the label or with the network, for each image.
 
     Args:
         labels: (N,) FER2013 labels.
-        predictions: (N,) the network's.
-        majority: (N,) from `plurality`.
+        predictions: (N,) of the network.
+        plurality: (N,) from `ferplus.plurality`.
 
     Returns:
-        (N,) text: "network", "label", "both", "neither", or "undecided" without a majority.
+        (N,) text: "network", "label", "both", "neither", or "undecided" without a plurality.
     """
     conditions = {
-        "undecided": majority < 0,
-        "both": (majority == labels) & (majority == predictions),
-        "label": majority == labels,
-        "network": majority == predictions,
+        "undecided": plurality < 0,
+        "both": (plurality == labels) & (plurality == predictions),
+        "label": plurality == labels,
+        "network": plurality == predictions,
     }
     return pd.Series(np.select(list(conditions.values()), list(conditions), default="neither"))
 
 
 def junk(data: Fer13, each: int) -> pd.DataFrame:
-    """Images that no label fits, some of each kind, each picture once, classes taking turns.
+    """Examples of images that no label fits: without a face, blank, or with conflicting labels.
 
     Args:
         data: FER2013, all parts.
-        each: how many at most of those that are no face, of blank ones, and of those that stand in
-            the data under several labels.
+        each: at most how many of each kind, without duplicates, classes in turn.
 
     Returns:
-        Columns position (into `data`), why (a caption of two lines); no rows if all is well.
+        Columns position (into `data`), why (a caption of two lines).
     """
     groups, empty = image_groups(data.images), blank(data.images)
     faceless, conflicts = not_a_face(data.votes), conflicting_rows(data)
 
     def some(positions: np.ndarray) -> list[int]:
-        once = first_of_each(positions, groups)
-        turn = pd.Series(once).groupby(data.labels[once]).cumcount().to_numpy()
-        return once[np.argsort(turn, kind="stable")][:each].tolist()
+        unique = first_of_each(positions, groups)
+        turn = pd.Series(unique).groupby(data.labels[unique]).cumcount().to_numpy()
+        return unique[np.argsort(turn, kind="stable")][:each].tolist()
 
     rows = [(i, f"{_names(data.labels[[i]])}\n{_nf_votes(data.votes[i])}")
             for i in some(faceless[~empty[faceless]])]  # fmt: skip

@@ -1,9 +1,7 @@
-"""Finding what is wrong with a data set without looking at it, and telling how well that works.
+"""Label errors, out-of-distribution images and near-duplicates of a data set.
 
-Suspected labels and strange images come from cleanlab (Northcutt et al. 2021, Kuan and Mueller
-2022), near-duplicates from imagehash's perceptual hash (Zauner 2010), neighbours from scikit-learn.
-Here they are only given the study's arrays, and scored against those who know better: the FER+
-taggers, or in the sample study the truth.
+Label errors and outliers are found by cleanlab (Northcutt et al. 2021, Kuan and Mueller 2022),
+near-duplicates by imagehash's perceptual hash (Zauner 2010), nearest neighbors by scikit-learn.
 """
 
 import warnings
@@ -23,62 +21,61 @@ with warnings.catch_warnings():  # it asks for a progress bar of Jupyter's that 
     from cleanlab.filter import find_label_issues
     from cleanlab.outlier import OutOfDistribution
 
-NEAR = 4  # of a hash's 64 bits: two images that differ in no more are taken for one
+NEAR = 4  # bits of 64: hashes of near-duplicates differ in no more
 
 
 def suspected_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Positions of images whose label is likely wrong, the most suspect first.
+    """Positions of images whose label is likely wrong, the likeliest first.
 
-    Confident learning: an image is suspect if the network gives another class a probability as high
-    as that class's own images get on average.
+    Confident learning: a label is suspect if the network gives another class a probability as high
+    as images with that label get on average.
 
     Args:
         labels: (N,) int.
         probabilities: (N, K) of a network that was not trained on these images.
     """
-    # One process: starting others takes longer than the counting.
+    # One process: starting others takes longer than the search.
     return find_label_issues(
         labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
     )
 
 
-def score_of(suspects: np.ndarray, faulty: np.ndarray) -> Mapping[str, float]:
-    """How well positions `suspects` find the images where `faulty` (N,) is True.
+def detection_scores(suspects: np.ndarray, faulty: np.ndarray) -> Mapping[str, float]:
+    """Precision and recall of the positions `suspects` for the images where `faulty` (N,) is True.
 
     Returns:
-        precision (share of the suspects that are faulty), recall (share of the faulty that are
-        suspected), base (share of faulty images overall), each in [0, 1]; NaN without any.
+        precision, recall and base (the fraction of faulty images), each in [0, 1]; NaN without any.
     """
-    hit = float(faulty[suspects].sum())
+    hits = float(faulty[suspects].sum())
     return {
-        "precision": hit / len(suspects) if len(suspects) else float("nan"),
-        "recall": hit / faulty.sum() if faulty.any() else float("nan"),
+        "precision": hits / len(suspects) if len(suspects) else float("nan"),
+        "recall": hits / faulty.sum() if faulty.any() else float("nan"),
         "base": float(faulty.mean()),
     }
 
 
-def strangeness(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """How far images lie from those of a data set, by their distance to the nearest neighbours.
+def outlier_scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """How far out of distribution images are, by the distance to their nearest training images.
 
     Args:
-        known: (M, F) features of the data set.
-        asked: (N, F) features of the images.
+        train: (M, F) features of the training images.
+        test: (N, F) features of the images to score.
 
     Returns:
-        (N,) in [0, 1], larger is stranger.
+        (N,) in [0, 1], larger is further out.
     """
-    judge = OutOfDistribution()
-    judge.fit(features=known, verbose=False)
-    return 1 - np.asarray(judge.score(features=asked))
+    detector = OutOfDistribution()
+    detector.fit(features=train, verbose=False)
+    return 1 - np.asarray(detector.score(features=test))
 
 
-def ranking(scores: np.ndarray, faulty: np.ndarray) -> float:
-    """Area under the ROC curve: the chance that a faulty image outranks a good one; NaN without."""
+def auroc(scores: np.ndarray, faulty: np.ndarray) -> float:
+    """Area under the ROC curve; NaN where all or none are faulty."""
     return float(roc_auc_score(faulty, scores)) if 0 < faulty.sum() < len(faulty) else float("nan")
 
 
-def hashes(images: np.ndarray) -> np.ndarray:
-    """Perceptual hash of each image, (N, H, W) uint8 -> (N,) uint64; alike images differ little."""
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Perceptual hash of each image, (N, H, W) uint8 -> (N,) uint64."""
     found = np.zeros(len(images), dtype=np.uint64)
     with progress_bar(len(images), "hashes", unit="image") as bar:
         for number, image in enumerate(images):
@@ -88,15 +85,15 @@ def hashes(images: np.ndarray) -> np.ndarray:
     return found
 
 
-def nearest_hash(known: np.ndarray, asked: np.ndarray) -> pd.DataFrame:
-    """For each hash of `asked` the closest of `known`: columns position (into known), bits."""
-    rows = [np.bitwise_count(known ^ one) for one in asked]
+def nearest_hash(train: np.ndarray, test: np.ndarray) -> pd.DataFrame:
+    """For each hash of `test` the closest of `train`: columns position (into train), bits."""
+    rows = [np.bitwise_count(train ^ one) for one in test]
     return pd.DataFrame(
         [(int(row.argmin()), int(row.min())) for row in rows], columns=["position", "bits"]
     )
 
 
-def neighbours(known: np.ndarray, asked: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the `count` closest features of `known` by angle: (N, count), closest first."""
-    search = NearestNeighbors(n_neighbors=count, metric="cosine").fit(known)
-    return search.kneighbors(asked, return_distance=False)
+def nearest_neighbors(train: np.ndarray, test: np.ndarray, count: int) -> np.ndarray:
+    """Positions of the `count` closest features of `train` by angle: (N, count), closest first."""
+    search = NearestNeighbors(n_neighbors=count, metric="cosine").fit(train)
+    return search.kneighbors(test, return_distance=False)

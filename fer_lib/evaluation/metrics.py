@@ -1,9 +1,9 @@
-"""Accuracy and its kin, and how sure we may be of them.
+"""Accuracy, recall and F1 with bootstrap confidence intervals.
 
-Everything is a function of the confusion matrix, which scikit-learn counts. So a
-bootstrap needs only resampled matrices, and thousands of them cost a fraction of a second.
+Each metric is a function of the confusion matrix, which scikit-learn counts. So the bootstrap
+resamples matrices instead of images, and thousands of draws cost a fraction of a second.
 
-Shapes: N images, K classes. Shares lie in [0, 1].
+Shapes: N images, K classes. Metrics lie in [0, 1].
 """
 
 from collections.abc import Callable
@@ -35,27 +35,27 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.n
             raise ValueError(
                 f"each {name} must lie in 0..{classes - 1}, found {values.min()}..{values.max()}"
             )
-    # Here, for it takes seconds to import and the report needs none of it.
+    # Imported here: it takes seconds, and the report does not need it.
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(labels, predictions, labels=np.arange(classes)).astype(np.int64)
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
-    """Share of images on the diagonal: (..., K, K) counts -> (...) in [0, 1]."""
+    """Fraction of images on the diagonal: (..., K, K) counts -> (...)."""
     return _diagonal(counts).sum(axis=-1) / counts.sum(axis=(-2, -1))
 
 
 def per_class_recall(counts: np.ndarray) -> np.ndarray:
-    """Share of each true class that was found: (..., K, K) -> (..., K); NaN without images."""
+    """Recall of each class: (..., K, K) counts -> (..., K); NaN for a class without images."""
     return _divide(_diagonal(counts), counts.sum(axis=-1))
 
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:
-    """F1 averaged over the classes that have images: (..., K, K) counts -> (...) in [0, 1].
+    """F1 averaged over the classes that have images: (..., K, K) counts -> (...).
 
     F1 = 2 TP / (2 TP + FP + FN). A class that is predicted but never true (neutral in CK+48) has no
-    F1 of its own; its false alarms are the misses of the others.
+    F1 of its own; its false positives are the false negatives of the others.
     """
     f1 = _divide(2 * _diagonal(counts), counts.sum(axis=-1) + counts.sum(axis=-2))
     return np.nanmean(np.where(counts.sum(axis=-1) > 0, f1, np.nan), axis=-1)
@@ -66,41 +66,25 @@ def class_recall(index: int) -> Metric:
     return lambda counts: per_class_recall(counts)[..., index]
 
 
-def bootstrap_confusions(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    *,
-    n: int,
-    seed: int,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Confusion matrices of `n` test sets drawn with replacement from this one.
+def resample(counts: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
+    """Bootstrap a table of counts.
 
-    Drawing N images with replacement and counting is one multinomial draw over the matrix's cells.
-    With `groups`, whole groups are drawn: images of one person are no independent evidence.
+    Drawing N images with replacement and counting them is one multinomial draw over the cells.
+    With several rows, whole rows are drawn: images of one subject are not independent.
 
     Args:
-        labels: (N,) int.
-        predictions: (N,) int.
-        classes: K.
-        n: number of resampled sets.
-        seed: of the draw.
-        groups: (N,) what each image belongs to, such as its subject.
+        counts: (C,) images in each cell, or (G, C), a row a group.
+        resamples: number of test sets to draw, R.
+        seed: of the draws.
 
     Returns:
-        (n, K, K) int64.
+        (R, C) int64.
     """
     rng = np.random.default_rng(seed)
-    whole = confusion(labels, predictions, classes)
-    if groups is None:
-        draws = rng.multinomial(whole.sum(), whole.ravel() / whole.sum(), size=n)
-    else:
-        names, member = np.unique(groups, return_inverse=True)
-        cells = np.zeros((len(names), classes * classes), dtype=np.int64)
-        np.add.at(cells, (member, np.asarray(labels) * classes + np.asarray(predictions)), 1)
-        draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n) @ cells
-    return draws.reshape(n, classes, classes)
+    if counts.ndim == 1:
+        return rng.multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+    groups = len(counts)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples) @ counts
 
 
 def bootstrap_interval(
@@ -109,34 +93,44 @@ def bootstrap_interval(
     classes: int,
     metric: Metric = accuracy,
     *,
-    n: int,
+    resamples: int,
     seed: int,
     groups: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of `metric`; see `bootstrap_confusions` for the arguments.
+    """The 95 % percentile interval of a metric (Efron and Tibshirani 1993, chapter 13).
 
-    It tells how much the figure owes to the choice of test images (or persons), not how much it
-    would move if the network were trained anew.
-    """
-    draws = metric(
-        bootstrap_confusions(labels, predictions, classes, n=n, seed=seed, groups=groups)
-    )
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def mean_interval(values: np.ndarray, *, n: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of a mean over images.
+    It covers the choice of test images (or subjects), not the variance over training seeds.
 
     Args:
-        values: (N,) float; NaN are left out.
-        n: bootstrap draws.
+        labels: (N,) int.
+        predictions: (N,) int.
+        classes: K.
+        metric: `accuracy`, `macro_f1` or `class_recall(...)`.
+        resamples: number of test sets to draw.
         seed: of the draws.
+        groups: (N,) what each image belongs to, such as its subject; whole groups are drawn.
     """
-    known, rng = values[~np.isnan(values)], np.random.default_rng(seed)
-    draws = [known[rng.integers(len(known), size=len(known))].mean() for _ in range(n)]
-    low, high = np.percentile(draws, [2.5, 97.5])
+    counts = confusion(labels, predictions, classes).ravel()
+    if groups is not None:
+        names, member = np.unique(groups, return_inverse=True)
+        counts = np.zeros((len(names), classes * classes), dtype=np.int64)
+        np.add.at(counts, (member, np.asarray(labels) * classes + np.asarray(predictions)), 1)
+    draws = resample(counts, resamples=resamples, seed=seed).reshape(-1, classes, classes)
+    low, high = np.nanpercentile(metric(draws), [2.5, 97.5])
     return float(low), float(high)
+
+
+def mean_interval(
+    values: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean of `values` (N,) float; NaN are left out."""
+    from scipy.stats import bootstrap
+
+    known = values[~np.isnan(values)]
+    found = bootstrap(
+        (known,), np.mean, n_resamples=resamples, method="percentile", batch=100, rng=seed
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _diagonal(counts: np.ndarray) -> np.ndarray:

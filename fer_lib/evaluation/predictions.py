@@ -1,9 +1,9 @@
-"""What a trained network predicts for each test image, as a small file that outlives the network.
+"""Stored predictions: the probabilities of a network for each test image, in a small file.
 
-Every figure of an evaluation is computed from these files, so a sentence, a table or a plot can be
-mended without training anything, and a reader can check a figure without data or GPU. The files
-hold probabilities in float16, and name each image by its row in FER2013 or by its sequence and
-frame in CK+. They hold no image and no label.
+Every figure of an evaluation is computed from these files, so notebooks can be rerun without any
+training, and a reader can check a figure without data or GPU. Probabilities are float16; an image
+is named by its row in FER2013, or by its sequence and frame in CK+. The files hold no image and no
+label.
 """
 
 import json
@@ -31,15 +31,15 @@ class Predictions:
     """The predictions of one network for N images of one data set.
 
     Attributes:
-        names: (N,) what names an image: int64 rows of FER2013, or texts such as
-            "S010_004_00000017" (subject, sequence, frame) of CK+.
-        about: what is known of the network: network (its name here), task, study, seed, commit,
+        names: (N,) of the images: int64 rows of FER2013, or text such as "S010_004_00000017"
+            (subject, sequence, frame) of CK+.
+        about: metadata of the network: network (its name here), task, study, seed, commit,
             data ("fer2013" or "ckplus"), temperature, parameters, multiply_adds; plain JSON types.
         probabilities: (N, K) float16 in [0, 1], divided by the temperature before the softmax.
         flipped: (N, K) float16, with horizontal-flip test-time augmentation (the logits of both
-            are averaged, no temperature); None where nobody asks for it.
+            are averaged, no temperature); None where it is not used.
         intensities: (N, 7) float16 in [0, 1]; None without an intensity head.
-        features: (N, F) float16; of an encoder without a classifier alone.
+        features: (N, F) float16; only of an encoder without a classifier.
         fold: (N,) int64, the fold in which an image was tested; None without folds.
     """
 
@@ -64,7 +64,7 @@ class Predictions:
 
         Args:
             name: "probabilities" or "flipped" as they are; "uncalibrated" as if the temperature
-                were 1; "valence" the seven added up to three (surprise belongs to none).
+                were 1; "valence" the seven summed to three (surprise belongs to none).
         """
         if name == "valence":
             from fer_lib.inference.valence import valence_probabilities
@@ -86,7 +86,7 @@ class Predictions:
 
 
 def save(path: Path, predictions: Predictions) -> None:
-    """Write predictions: the same bytes for the same numbers, whole or not at all."""
+    """Write predictions atomically: the same bytes for the same values."""
     arrays = {name: getattr(predictions, name) for name in ARRAYS}
     arrays = {name: array for name, array in arrays.items() if array is not None}
     about = np.array(json.dumps(predictions.about, sort_keys=True))
@@ -114,9 +114,9 @@ def load(path: Path) -> Predictions:
 
 
 def load_all(*folders: Path) -> dict[str, Predictions]:
-    """Every file of some folders by the network's name, such as "fer13-7" or "fer13-7-seed-2".
+    """Predictions in some folders by network, such as "fer13-7" or "fer13-7-seed-2".
 
-    A folder that does not exist holds nothing.
+    A folder may be missing.
 
     Raises:
         UserError: see `load`.
@@ -127,12 +127,12 @@ def load_all(*folders: Path) -> dict[str, Predictions]:
 
 
 def name_of(task: str, seed: int, first: int) -> str:
-    """What a network is called: its task, and its seed where that is a further one."""
+    """The name of a network: its task, and its seed unless that is the first."""
     return task if seed == first else f"{task}-seed-{seed}"
 
 
 def ckplus_names(data: CkPlus) -> np.ndarray:
-    """(M,) texts that name CK+ images: sequence and frame, and no emotion."""
+    """(M,) names of CK+ images: sequence and frame, without the emotion."""
     pairs = zip(data.sequence, data.frame, strict=True)
     return np.array([f"{sequence}_{frame:08d}" for sequence, frame in pairs])
 
@@ -153,11 +153,11 @@ def predict(
     """Run a network over images.
 
     Args:
-        model: as `models.weights.load_model` gives it.
+        model: from `models.weights.load_model`.
         card: its card.
         images: (N, 48, 48) uint8.
         names: (N,) see `Predictions`.
-        about: network, data and seed; the rest is taken from the card.
+        about: network, data and seed; the rest comes from the card.
     """
     import torch
 
@@ -167,12 +167,12 @@ def predict(
 
     faces = torch.from_numpy(np.ascontiguousarray(images))
     outputs, mirrored = predict_logits(model, faces), predict_logits(model, faces.flip(2))
-    strengths = None
+    intensities = None
     logits, flipped = outputs, (outputs + mirrored) / 2
     if card.has_intensities:
-        logits, intensities = split_heads(outputs)
+        logits, second_head = split_heads(outputs)
         flipped, _ = split_heads(flipped)
-        strengths = intensities.numpy().astype(np.float16)
+        intensities = second_head.numpy().astype(np.float16)
     known = {
         "task": card.task, "study": card.study, "commit": card.commit,
         "temperature": card.temperature, "parameters": count_parameters(model),
@@ -181,15 +181,15 @@ def predict(
     return Predictions(
         names, known | dict(about),
         probabilities=half((logits / card.temperature).softmax(dim=1).numpy()),
-        flipped=half(flipped.softmax(dim=1).numpy()), intensities=strengths,
+        flipped=half(flipped.softmax(dim=1).numpy()), intensities=intensities,
     )  # fmt: skip
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """(N, K) as float16, which keeps three digits; the largest of each row stays the largest."""
+    """(N, K) as float16, which keeps three digits; the argmax of each row stays the same."""
     rounded = values.astype(np.float16)
     rows, largest = np.arange(len(values)), values.argmax(axis=1)
-    tied = rounded.argmax(axis=1) != largest  # rounding made two classes equal
+    tied = rounded.argmax(axis=1) != largest  # rounded to equal values
     raised = np.nextafter(rounded[rows, largest], np.float16(2))
     rounded[rows[tied], largest[tied]] = raised[tied]
     return rounded

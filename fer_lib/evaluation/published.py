@@ -1,4 +1,4 @@
-"""Figures as they are published: value, unit, interval, and the stage they come from."""
+"""Published figures: value, unit, interval, and the stage that computed them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.metrics import Metric, accuracy, bootstrap_interval, confusion
 from fer_lib.files import whole
 
 # Digits after the point of a published figure. Percentages of a few thousand images carry no more.
@@ -35,15 +34,15 @@ def figure(
     high: float | None = None,
     spread: float | None = None,
 ) -> dict:
-    """One published figure with all that is needed to read it.
+    """One published figure with its metadata.
 
     Args:
         value: in `unit`; rounded as `DECIMALS` says.
-        unit: "percent" for shares (62.31, not 0.6231), "values" for parameters, ...
-        n: number of images (or whatever `split` counts) behind it.
+        unit: "percent" (62.31, not 0.6231), "values" for parameters, ...
+        n: number of images (or of what `split` counts).
         split: on which data, such as "FER2013 PrivateTest".
-        protocol: how, in a few words.
-        seeds: of the trainings behind it; empty where nothing was trained.
+        protocol: how it was measured, in a few words.
+        seeds: of the trained networks; empty where nothing was trained.
         stage: the notebook that computed it.
         low: lower end of the 95 % interval.
         high: upper end.
@@ -70,45 +69,8 @@ def figure(
     return entry
 
 
-def measured(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    metric: Metric = accuracy,
-    *,
-    n: int,
-    seed: int,
-    groups: np.ndarray | None = None,
-    **about,
-) -> dict:
-    """`figure` of a metric in percent, with its bootstrap interval.
-
-    Args:
-        labels: (N,) int.
-        predictions: (N,) int.
-        classes: K.
-        metric: `accuracy`, `macro_f1` or `class_recall(...)`.
-        n: bootstrap draws.
-        seed: of the bootstrap.
-        groups: see `bootstrap_confusions`.
-        about: split, protocol, seeds and stage of `figure`.
-    """
-    value = float(metric(confusion(labels, predictions, classes)))
-    low, high = bootstrap_interval(
-        labels, predictions, classes, metric, n=n, seed=seed, groups=groups
-    )
-    return figure(
-        100 * value,
-        unit="percent",
-        n=len(labels),
-        low=100 * low,
-        high=100 * high,
-        **about,
-    )
-
-
 def write_figures(path: Path, figures: Mapping[str, dict]) -> None:
-    """Write figures by key as JSON: sorted, indented, whole or not at all."""
+    """Write figures by key as sorted, indented JSON, atomically."""
     text = json.dumps(dict(figures), indent=2, sort_keys=True, allow_nan=False) + "\n"
     with whole(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Figures about intensities: against their targets, what is left over, and along a sequence."""
+"""Figures about intensities: calibration by emotion, residuals, and the course of a sequence."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fer_lib.labels import FER_CLASSES
 from fer_lib.plots.style import COLORS
 
-LEAST = 5  # faces in a bin, below which its mean is not drawn
+FEWEST = 5  # faces in a bin, below which its mean is not drawn
 
 
 def agreement(targets: np.ndarray, networks: Mapping[str, np.ndarray], label: str) -> Figure:
@@ -20,48 +20,41 @@ def agreement(targets: np.ndarray, networks: Mapping[str, np.ndarray], label: st
 
     Args:
         targets: (N, 7) in [0, 1].
-        networks: by name: (N, 7) intensities; the dots are the first one's.
+        networks: by name: (N, 7) intensities; the dots are those of the first.
         label: of the horizontal axis.
     """
     figure, axes = _panels()
-    dots = next(iter(networks.values()))
-    wobble = np.random.default_rng(0).uniform(-0.02, 0.02, len(targets))  # votes fall on tenths
-    for k, (axis, name) in enumerate(zip(axes, FER_CLASSES, strict=False)):
-        axis.plot([0, 1], [0, 1], color="0.6", lw=1)
-        axis.plot(targets[:, k] + wobble, dots[:, k], ".", ms=2, color="0.72", rasterized=True)
-        for number, (who, values) in enumerate(networks.items()):
-            means = _binned(targets[:, k], values[:, k])
-            axis.plot(
-                means.index, means, marker="os^"[number], ms=4, color=COLORS[number], label=who
-            )
-        axis.set(title=name, xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+    first = next(iter(networks.values()))
+    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(targets))  # votes are tenths
+    for k, axis in enumerate(axes[:7]):
+        axis.plot(targets[:, k] + jitter, first[:, k], ".", ms=2, color="0.72", rasterized=True)
+        _diagonal(axis, {name: _binned(targets[:, k], v[:, k]) for name, v in networks.items()})
     _name_axes(axes, label, "network's intensity")
     return figure
 
 
-def reliability(networks: Mapping[str, np.ndarray], targets: np.ndarray) -> Figure:
-    """Mean target of the faces to which a network gives about the same intensity, by emotion."""
+def reliability(targets: np.ndarray, networks: Mapping[str, np.ndarray]) -> Figure:
+    """One panel an emotion: the mean target of the faces with about the same intensity.
+
+    Args:
+        targets: (N, 7) in [0, 1].
+        networks: by name: (N, 7) intensities.
+    """
     figure, axes = _panels()
-    for k, (axis, name) in enumerate(zip(axes, FER_CLASSES, strict=False)):
-        axis.plot([0, 1], [0, 1], color="0.6", lw=1)
-        for number, (who, values) in enumerate(networks.items()):
-            means = _binned(values[:, k], targets[:, k])
-            axis.plot(
-                means.index, means, marker="os^"[number], ms=4, color=COLORS[number], label=who
-            )
-        axis.set(title=name, xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+    for k, axis in enumerate(axes[:7]):
+        _diagonal(axis, {name: _binned(v[:, k], targets[:, k]) for name, v in networks.items()})
     _name_axes(axes, "network's intensity", "mean target")
     return figure
 
 
 def residuals(targets: np.ndarray, networks: Mapping[str, np.ndarray]) -> Figure:
-    """Boxes of intensity less target by emotion, over the faces where either is above 0.1.
+    """Box plots of prediction minus target by emotion, of faces where either is above 0.1.
 
-    Faces in which neither sees the emotion would hide all others: they are most, and near 0.
+    Faces where both are near 0 are most of the data and would hide all others.
     """
     rows = [
-        pd.DataFrame({"emotion": name, "network": who, "residual": (values - targets)[seen, k]})
-        for who, values in networks.items()
+        pd.DataFrame({"emotion": name, "network": network, "residual": (values - targets)[seen, k]})
+        for network, values in networks.items()
         for k, name in enumerate(FER_CLASSES)
         for seen in [np.maximum(values[:, k], targets[:, k]) > 0.1]
     ]
@@ -70,7 +63,7 @@ def residuals(targets: np.ndarray, networks: Mapping[str, np.ndarray]) -> Figure
     sns.boxplot(
         pd.concat(rows), x="emotion", y="residual", hue="network", fliersize=1, linewidth=1, ax=axis
     )
-    axis.set(xlabel="", ylabel="intensity less target")
+    axis.set(xlabel="", ylabel="prediction minus target")
     axis.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
 
@@ -78,7 +71,7 @@ def residuals(targets: np.ndarray, networks: Mapping[str, np.ndarray]) -> Figure
 def courses(
     position: np.ndarray, labels: np.ndarray, lines: Mapping[str, tuple[np.ndarray, str]]
 ) -> Figure:
-    """Along CK+ sequences: mean intensity of the sequence's own emotion, one panel an emotion.
+    """Mean intensity of the labeled emotion along CK+ sequences, one panel an emotion.
 
     Args:
         position: (N,) from 0, neutral, to 1, apex.
@@ -86,20 +79,20 @@ def courses(
         lines: by name: (N, 7) intensities, and a matplotlib line style.
     """
     figure, axes = _panels()
-    for k, (axis, name) in enumerate(zip(axes, FER_CLASSES, strict=False)):
-        own = labels == k
-        for number, (who, (values, style)) in enumerate(lines.items()):
-            means = _binned(position[own], values[own, k], least=1)
-            axis.plot(means.index, means, style, color=COLORS[number], label=who)
-        axis.set(title=name, xlim=(0, 1), ylim=(-0.05, 1.05))
-        if not own.any():
+    for k, axis in enumerate(axes[:7]):
+        shown = labels == k
+        for number, (name, (values, style)) in enumerate(lines.items()):
+            means = _binned(position[shown], values[shown, k], fewest=1)
+            axis.plot(means.index, means, style, color=COLORS[number], label=name)
+        axis.set(xlim=(0, 1), ylim=(-0.05, 1.05))
+        if not shown.any():
             axis.text(0.5, 0.5, "no sequence", ha="center", va="center", color="0.4")
     _name_axes(axes, "from neutral to apex", "intensity")
     return figure
 
 
 def valences(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Smoothed valence over time, one line a table of `rtfer.largest_face`; gaps stay gaps."""
+    """Smoothed valence over time, one line a table of `engine.largest_face`."""
     figure, axis = plt.subplots(figsize=(8, 2.8))
     axis.axhline(0, color="0.6", lw=1)
     for number, (name, table) in enumerate(tables.items()):
@@ -111,12 +104,24 @@ def valences(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _panels() -> tuple[Figure, list[Axes]]:
+    """Seven panels with an emotion as title, and an eighth, which `_name_axes` fills."""
     figure, axes = plt.subplots(2, 4, figsize=(9, 4.6), sharex=True, sharey=True)
+    for axis, name in zip(axes.flat, FER_CLASSES, strict=False):
+        axis.set_title(name)
     return figure, list(axes.flat)
 
 
+def _diagonal(axis: Axes, lines: Mapping[str, pd.Series]) -> None:
+    """Binned means by network, and the diagonal of perfect agreement."""
+    axis.plot([0, 1], [0, 1], color="0.6", lw=1)
+    for number, (name, means) in enumerate(lines.items()):
+        marker = "os^"[number]
+        axis.plot(means.index, means, marker=marker, ms=4, color=COLORS[number], label=name)
+    axis.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+
+
 def _name_axes(axes: list[Axes], across: str, up: str) -> None:
-    """Axis labels at the rim, and in the eighth, empty panel the legend."""
+    """Axis labels at the rim, and the legend in the eighth panel."""
     axes[7].set_axis_off()
     handles, names = axes[0].get_legend_handles_labels()
     axes[7].legend(handles, names, loc="center")
@@ -127,7 +132,7 @@ def _name_axes(axes: list[Axes], across: str, up: str) -> None:
         axis.set_ylabel(up)
 
 
-def _binned(places: np.ndarray, values: np.ndarray, least: int = LEAST) -> pd.Series:
-    """Mean of `values` around each tenth of `places`, where there are enough."""
-    near = pd.Series(values).groupby(np.round(places * 10) / 10).agg(["mean", "size"])
-    return near["mean"][near["size"] >= least]
+def _binned(x: np.ndarray, values: np.ndarray, fewest: int = FEWEST) -> pd.Series:
+    """Mean of `values` in bins of a tenth of `x`, where a bin holds enough faces."""
+    bins = pd.Series(values).groupby(np.round(x * 10) / 10).agg(["mean", "size"])
+    return bins["mean"][bins["size"] >= fewest]

@@ -1,8 +1,8 @@
-"""One look for every figure, and the figures that several notebooks draw.
+"""The style of all figures, and the figures that several notebooks draw.
 
-Each function returns a matplotlib Figure. Look and colours are seaborn's, colour-blind safe, and
-nothing is told by colour alone. Nothing here depends on the date, so the same numbers give the same
-file. seaborn itself is imported where it draws: it takes a second, and most notebooks need none.
+Each function returns a matplotlib Figure. Style and colors are seaborn's, safe for color blindness,
+and no information is in color alone. Figures are deterministic: the same data give the same file.
+seaborn itself is imported where it draws: that takes a second, and few notebooks need it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from cycler import cycler
-from IPython.display import Image as Picture
+from IPython.display import Image as DisplayedImage
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-DPI = 110  # of saved figures: sharp on a screen, and a heat map stays below 60 kB
-SHARES = "Blues"
+DPI = 110  # of saved figures: sharp on a screen, and a heat map below 60 kB
 COLORS = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
     "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
 )  # fmt: skip  # seaborn's palette "colorblind"
-FEW = 20  # images in a bin below which its accuracy says little
+FEW = 20  # images in a bin, below which its accuracy is uncertain
 
 
 def use_style() -> None:
-    """Set fonts, colours and grid for all figures that follow."""
+    """Set fonts, colors and grid for all figures that follow."""
     small, large = 9.9, 10.8  # points: nine tenths of seaborn's sizes for notebooks
     ours = {
         "figure.dpi": DPI, "savefig.dpi": DPI, "figure.facecolor": "white",
@@ -48,10 +47,10 @@ def use_style() -> None:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write `figure` as PNG of 256 colours, without date or program version, and give it back.
+    """Write `figure` as PNG without metadata, and return it.
 
-    So few colours halve the file, and the difference is not seen: the style has about ten, and
-    faces are grey.
+    256 colors halve the file without a visible difference: the style has about ten, and faces are
+    gray.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     full = BytesIO()
@@ -63,23 +62,23 @@ def save(figure: Figure, path: Path) -> Figure:
 
 
 def show(figure: Figure, path: Path, caption: str = "") -> None:
-    """Save `figure`, and in a notebook show the file with its caption (Markdown) below."""
+    """Save `figure`, and show the file in the notebook with a caption (Markdown) below."""
     save(figure, path)
-    display(Picture(path))
+    display(DisplayedImage(path))
     if caption:
         display(Markdown(f"*{caption}*"))
-    plt.close(figure)  # else the notebook would show it a second time
+    plt.close(figure)  # otherwise the notebook shows it twice
 
 
 def write_curves(
     folder: Path, history: Sequence[Mapping[str, float]], names: Sequence[str]
 ) -> None:
-    """Write what `dvc plots` draws: a table of step, from 0, and value for each quantity.
+    """Write the tables that `dvc plots` draws: step, from 0, and value of each quantity.
 
     Args:
-        folder: the tables go to `plots/metrics/NAME.tsv` in it, as DVCLive lays them out.
-        history: of `training.fit`.
-        names: which quantities of the history.
+        folder: the tables go to `plots/metrics/NAME.tsv` in it, as from DVCLive.
+        history: from `loop.fit`.
+        names: of the quantities.
     """
     tables = folder / "plots" / "metrics"
     tables.mkdir(parents=True, exist_ok=True)
@@ -92,8 +91,8 @@ def learning_curves(history: Sequence[Mapping[str, float]], kept: int) -> Figure
     """Accuracy and loss over the epochs, of training and validation.
 
     Args:
-        history: of `training.fit`, with validation.
-        kept: the epoch whose weights are kept, marked by a line.
+        history: from `loop.fit`, with validation.
+        kept: the epoch whose weights are kept; marked by a line.
     """
     epochs = [row["epoch"] for row in history]
     marks = {"marker": "o", "markersize": 5} if len(history) <= 30 else {}
@@ -115,8 +114,7 @@ def distribution_bars(tables: Mapping[str, pd.DataFrame], unit: str = "images") 
     """Stacked bars of counts, one panel a data set.
 
     Args:
-        tables: by panel title: counts with one row a class (drawn as a bar) and one column a part
-            (stacked in the bar).
+        tables: by panel title: counts, a row a class (a bar) and a column a part (stacked).
         unit: what is counted.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 3.6), squeeze=False)
@@ -140,12 +138,12 @@ def distribution_bars(tables: Mapping[str, pd.DataFrame], unit: str = "images") 
 def confusion_heatmaps(
     matrices: Mapping[str, np.ndarray], classes: Sequence[str], predicted: Sequence[str] = ()
 ) -> Figure:
-    """Confusion matrices side by side: colour and first line are row shares, second line counts.
+    """Confusion matrices side by side: color and first line are recall, second line counts.
 
     Args:
         matrices: by panel title: (K, K) counts, true classes in rows.
         classes: names of the rows.
-        predicted: names of the columns, where they are others.
+        predicted: names of the columns, if different.
     """
     import seaborn
 
@@ -156,13 +154,13 @@ def confusion_heatmaps(
     )
     for axis, (title, counts) in zip(axes[0], matrices.items(), strict=True):
         totals = counts.sum(axis=1, keepdims=True)
-        shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+        fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
         text = np.array(
-            [[f"{s:.0%}\n{n}" if n else "" for s, n in zip(*rows, strict=True)]
-             for rows in zip(shares, counts, strict=True)]
+            [[f"{p:.0%}\n{n}" if n else "" for p, n in zip(*rows, strict=True)]
+             for rows in zip(fractions, counts, strict=True)]
         )  # fmt: skip
         seaborn.heatmap(
-            shares, annot=text, fmt="", cmap=SHARES, vmin=0, vmax=1, cbar=False, ax=axis,
+            fractions, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axis,
             xticklabels=columns, yticklabels=classes, linewidths=0.5, annot_kws={"fontsize": 8},
         )  # fmt: skip
         axis.set(title=title, xlabel="predicted", ylabel="true")
@@ -181,7 +179,7 @@ def intervals(
     Args:
         table: columns name, value, low, high (percent).
         label: of the axis.
-        reference: a value to mark with a dashed line, and what it is.
+        reference: a value to mark with a dashed line, and its name.
     """
     figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.36 * len(table)))
     places = np.arange(len(table))
@@ -200,30 +198,30 @@ def intervals(
 
 
 def reliability_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy against confidence; on the diagonal a network is as right as it is sure.
+    """Reliability diagram: accuracy against confidence, and how many images have it.
 
     Args:
-        tables: by name: what `calibration.reliability_bins` returns.
+        tables: by name: from `calibration.reliability_bins`.
     """
     figure, axes = plt.subplots(
         1, len(tables), figsize=(3.9 * len(tables), 3.8), squeeze=False, sharey=True
     )
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
         width = table.high - table.low
-        share = table.images / table.images.sum()
-        axis.bar(table.low, share, width, align="edge", color="#cfcfcf", label="share of images")
+        fraction = table.images / table.images.sum()
+        axis.bar(table.low, fraction, width, align="edge", color="#cfcfcf", label="images")
         axis.plot([0, 1], [0, 1], ls="--", color="#555555", label="perfectly calibrated")
         axis.plot(table.confidence, table.accuracy, "-", color=COLORS[0])
         for enough, fill in ((True, COLORS[0]), (False, "white")):
             rows = table[(table.images >= FEW) == enough]
             axis.plot(
                 rows.confidence, rows.accuracy, "o", color=COLORS[0], mfc=fill, clip_on=False,
-                label="accuracy" if enough else f"of fewer than {FEW} images",
+                label="accuracy" if enough else f"accuracy of fewer than {FEW} images",
             )  # fmt: skip
         axis.set(title=title, xlabel="confidence (largest probability)", xlim=(0, 1), ylim=(0, 1))
         axis.set_xticks(np.linspace(0, 1, 5))
     figure.set_layout_engine("constrained", w_pad=0.12)
-    axes[0, 0].set_ylabel("accuracy; share of images")
+    axes[0, 0].set_ylabel("accuracy; fraction of images")
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)
     return figure
@@ -263,8 +261,8 @@ def face_grid(
         images: (N, H, W) uint8.
         titles: N texts.
         columns: faces in a row.
-        scale: screen pixels a pixel of the face, 1 or 2 (larger would show no more).
-        credit: whom the faces belong to; drawn into the figure.
+        scale: screen pixels for each pixel of the face, 1 or 2.
+        credit: copyright line, drawn into the figure.
 
     Raises:
         ValueError: if titles and images differ in number, or there is no image.
@@ -274,12 +272,12 @@ def face_grid(
     rows = -(-len(images) // columns)
     side = images.shape[1] * scale / DPI
     lines = max(title.count("\n") for title in titles) + 1
-    # Room for the words: about 17 characters of 7 points in a row, 0.125 inch a line.
+    # Room for titles: about 17 characters of 7 points in a row, 0.125 inch a line.
     cell = max(side + 0.08, 0.98), side + 0.1 + 0.125 * lines
     foot = 0.22 if credit else 0.0
     size = cell[0] * columns, cell[1] * rows + foot
     figure = plt.figure(figsize=size)
-    figure.set_layout_engine("none")  # the places are worked out here
+    figure.set_layout_engine("none")  # positions are computed here
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(place, columns)
         left = column * cell[0] + (cell[0] - side) / 2

@@ -1,9 +1,8 @@
-"""A study's report, from the stages to the readers and back.
+"""A study's report in `build/STUDY/report`, and its published record in `reports/STUDY`.
 
-`build/STUDY/report` is what a run leaves: rendered notebooks, figures, predictions, evidence,
-weights. It lies where git looks away, so a run changes no file of the repository. `publish` makes
-it the record that the repository shows, `reports/STUDY`. `restore` goes the other way: it lays the
-published networks and predictions where the evaluation notebooks look for them, so that these run
+A run collects its report: rendered notebooks, figures, predictions, evidence, weights. Git ignores
+it, so a run changes no file of the repository. `publish` makes it the record. `restore` copies the
+published networks and predictions to where the evaluation notebooks read them, so that these run
 without any training.
 """
 
@@ -24,12 +23,12 @@ from fer_tools.record import evidence
 from fer_tools.record.report import HEADLINES, errors_in
 
 LINE = Path("figures/70_video_valence/line.png")  # the README shows it
-# The stages that train nothing, in the order in which they need one another.
+# The stages that train nothing, in the order of their dependencies.
 EVALUATION = (
     "evaluate_fer13", "evaluate_intensity", "evaluate_ckplus", "seeds", "look_inside",
     "show_errors", "search_faults", "draw_valence_line", "report", "collect",
 )  # fmt: skip
-PICTURES = ("architecture", "curves")  # of notebook 30, in its order; the report shows them
+REPORTED = ("architecture", "curves")  # images of notebook 30, in order, shown in the report
 
 
 def record_folder(study: str) -> Path:
@@ -38,10 +37,9 @@ def record_folder(study: str) -> Path:
 
 
 def collect(study: str) -> None:
-    """Write `build/STUDY/report` from what the stages left, anew.
+    """Write `build/STUDY/report` from the outputs of the stages.
 
-    No image of a data set is copied but what a figure shows. `metrics.json` holds the headline
-    figures alone, for `dvc metrics`; `summary.json` holds all.
+    `summary.json` holds all figures, `metrics.json` only the headline figures, for `dvc metrics`.
     """
     build = build_folder(study)
     out = build / "report"
@@ -60,11 +58,11 @@ def collect(study: str) -> None:
     for file in sorted([*build.glob("predictions/*"), *build.glob("folds/*.npz")]):
         copy(file, out / "predictions" / file.name)
     tables: dict[str, dict] = {}
-    asked: dict[str, dict] = {}
+    recipes: dict[str, dict] = {}
     for file in sorted(build.glob("evidence/*.json")):
-        more_tables, more_asked = evidence.read(file)
-        tables, asked = tables | more_tables, asked | more_asked
-    evidence.write(out / "predictions" / "evidence.json", tables, asked)
+        of_stage = evidence.read(file)
+        tables, recipes = tables | of_stage[0], recipes | of_stage[1]
+    evidence.write(out / "predictions" / "evidence.json", tables, recipes)
     if load(study).publish_weights:
         files = [*build.glob("*-*.safetensors"), *build.glob("intensity/*/*.safetensors")]
         for file in sorted(files):
@@ -72,7 +70,7 @@ def collect(study: str) -> None:
 
 
 def publish(study: str) -> Path:
-    """Make the report of the last run the record in the repository; the record's folder.
+    """Make the report of the last run the record in the repository; returns its folder.
 
     Raises:
         UserError: if there is no report, or one of its notebooks holds an error.
@@ -95,11 +93,11 @@ def publish(study: str) -> Path:
 
 
 def restore(study: str) -> None:
-    """Lay the published networks, predictions and training notebooks under `build/STUDY`.
+    """Copy the published networks, predictions and training notebooks to `build/STUDY`.
 
     Raises:
-        UserError: if the record lacks predictions, or a training of the user's own lies there,
-            which is never written over.
+        UserError: if the record has no predictions, or a network trained by the user is there,
+            which is never overwritten.
     """
     record, build = record_folder(study), build_folder(study)
     if not list(record.glob("predictions/*.npz")):
@@ -108,8 +106,8 @@ def restore(study: str) -> None:
         )
     wanted = dict(published_files(record, build))
     for source, target in wanted.items():
-        own = target.suffix == ".safetensors" and target.exists()
-        if own and not filecmp.cmp(source, target, shallow=False):
+        trained = target.suffix == ".safetensors" and target.exists()
+        if trained and not filecmp.cmp(source, target, shallow=False):
             raise UserError(
                 f"{target} is a network of your own training, which the published one would "
                 f"replace: move {build} away first, or leave --published out."
@@ -118,14 +116,14 @@ def restore(study: str) -> None:
         shutil.rmtree(build / folder, ignore_errors=True)
     for source, target in wanted.items():
         copy(source, target)
-    pictures = build / "figures" / "30_train-fer13-7"
-    for name, picture in zip(PICTURES, shown_in(build / "30_train-fer13-7.ipynb"), strict=False):
-        pictures.mkdir(parents=True, exist_ok=True)
-        (pictures / f"{name}.png").write_bytes(picture)
+    figures = build / "figures" / "30_train-fer13-7"
+    for name, png in zip(REPORTED, images_in(build / "30_train-fer13-7.ipynb"), strict=False):
+        figures.mkdir(parents=True, exist_ok=True)
+        (figures / f"{name}.png").write_bytes(png)
 
 
 def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
-    """Each file of a record that takes the place of a training, and where it belongs."""
+    """Each file of a record that replaces a training, and its place in `build`."""
     for file in sorted(record.glob("weights/*.safetensors")):
         folder = build / "intensity" / file.stem if file.stem.startswith("ferplus") else build
         yield file, folder / file.name
@@ -135,13 +133,13 @@ def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
             yield file, build / ("folds" if in_folds else "predictions") / file.name
     for file in sorted(record.glob("curves/*/*.tsv")):
         yield file, build / "curves" / file.parent.name / "plots" / "metrics" / file.name
-    for number in ("20", "25", "30", "45"):
+    for number in ("20", "25", "30", "45", "48"):
         for file in sorted(record.glob(f"notebooks/{number}_*.ipynb")):
             yield file, (build / "teachers" if number == "25" else build) / file.name
 
 
-def shown_in(notebook: Path) -> list[bytes]:
-    """The PNG pictures that a rendered notebook shows, in order."""
+def images_in(notebook: Path) -> list[bytes]:
+    """The PNG images in a rendered notebook, in order."""
     return [
         base64.b64decode(output.data["image/png"])
         for cell in nbformat.read(notebook, as_version=4).cells
@@ -151,6 +149,6 @@ def shown_in(notebook: Path) -> list[bytes]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy one file, its folder made where missing."""
+    """Copy one file, and create its folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

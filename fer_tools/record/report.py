@@ -1,4 +1,4 @@
-"""The tables that the report and the README show, made from the figures that the stages wrote."""
+"""Tables of the report and the README, from the figures that the stages wrote."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,13 @@ import pandas as pd
 from fer_lib.errors import UserError
 from fer_lib.evaluation.published import read_figures
 
-# What a figure is, what the paper says of it, and the key of ours.
+# Name of a figure, what the paper states, and the key of ours.
 PAPER_A = (
     ("Parameters, 7 classes", "2.37 M", "model.parameters"),
     ("FER2013, 7 classes, PrivateTest", "not stated", "fer13_7.private.accuracy"),
-    ("... mirror image averaged", "not stated", "fer13_7.private.accuracy_flip"),
-    ("... without images that stand in Training", "not stated", "fer13_7.private_dedup.accuracy"),
+    ("... with horizontal-flip test-time augmentation", "not stated",
+     "fer13_7.private.accuracy_flip"),
+    ("... without duplicates of training images", "not stated", "fer13_7.private_dedup.accuracy"),
     ("FER2013, 3 classes, PrivateTest", "not stated", "fer13_3.private.accuracy"),
     ("FER2013, 3 classes, Public + Private", "81.08 % (split inferred)",
      "fer13_3.public_private.accuracy"),
@@ -25,24 +26,24 @@ PAPER_B = (
      "ferplus_7.private.accuracy"),
     ("... compact VGG with two heads", "over 80 % (validation 85 %)",
      "ferplus_7_vgg.private.accuracy"),
-    ("... MSFERNet, without images that stand in Training", "not stated",
+    ("... MSFERNet, without duplicates of training images", "not stated",
      "ferplus_7.private_dedup.accuracy"),
     ("Intensities, RMSE, MSFERNet", "about 0.13", "ferplus_7.intensity.rmse"),
     ("... compact VGG", "about 0.13", "ferplus_7_vgg.intensity.rmse"),
     ("... always the training mean", "not stated", "ferplus.intensity.baseline_rmse"),
 )  # fmt: skip
-# One task under the protocol that flatters, and under the one that does not: what it is, what paper
-# A says, the flattering key and what leaks there, the honest key and what it asks.
+# A task under a protocol with leakage, and under one without: its name, what paper A states, the
+# leaky key and what leaks, the clean key and its test set.
 LEAKY_AND_CLEAN = (
     ("FER2013, 7 classes", "not stated",
-     "fer13_7.private.accuracy", "some test images also stand in Training",
-     "fer13_7.private_dedup.accuracy", "without them"),
+     "fer13_7.private.accuracy", "some test images are duplicates of training images",
+     "fer13_7.private_dedup.accuracy", "PrivateTest, without those duplicates"),
     ("FER2013, 3 classes", "81.08 %",
-     "fer13_3.public_private.accuracy", "half of the images chose the epoch",
-     "fer13_3.private_dedup.accuracy", "PrivateTest, without images that stand in Training"),
+     "fer13_3.public_private.accuracy", "half of the test images chose the epoch",
+     "fer13_3.private_dedup.accuracy", "PrivateTest, without those duplicates"),
     ("CK+, 7 classes", "96.77 %",
-     "ckplus_7.random_split.accuracy", "every person stands on both sides of the split",
-     "ckplus_7.subject_10fold.accuracy", "people it has never seen"),
+     "ckplus_7.random_split.accuracy", "subjects are in training and test",
+     "ckplus_7.subject_10fold.accuracy", "unseen subjects"),
 )  # fmt: skip
 
 
@@ -84,10 +85,10 @@ def errors_in(notebook: Path) -> list[str]:
 
 
 def recorded(build: Path, stage: str) -> dict[str, dict]:
-    """Figures of a stage that were measured once and cannot be computed from what is at hand.
+    """Figures of a stage that were measured once, by networks that are no longer available.
 
-    They lie in `build/predictions/recorded.json` where the published networks took the place of a
-    training; each names the commit that measured it under "recorded".
+    They are in `build/predictions/recorded.json` if the published networks are used; "recorded" is
+    the commit that measured a figure.
 
     Raises:
         UserError: if the file is damaged.
@@ -97,11 +98,11 @@ def recorded(build: Path, stage: str) -> dict[str, dict]:
     return {key: entry for key, entry in figures.items() if entry["stage"] == stage}
 
 
-def in_words(entry: dict | None) -> str:
+def format_figure(entry: dict | None) -> str:
     """A figure as text: "63.2 % (61.6 to 64.8)", "2,369,538", or "-" where there is none.
 
-    A mean over seeds has its spread as well: "63.4 % ± 0.3 (61.9 to 64.8)". A dagger marks a figure
-    that cannot be computed from what is at hand, but was recorded.
+    A mean over seeds has its spread as well: "63.4 % ± 0.3 (61.9 to 64.8)". A dagger marks a
+    figure of `recorded`.
     """
     if entry is None:
         return "-"
@@ -117,17 +118,17 @@ def in_words(entry: dict | None) -> str:
 
 
 def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFrame:
-    """Paper "A" or "B" beside this study, one row a figure; intervals are 95 % bootstrap ones.
+    """Paper "A" or "B" compared with this study, one row a figure, with 95 % bootstrap intervals.
 
-    "this study" is the published network; "over seeds" the mean of several and their spread, whose
-    key is that of the figure after "seeds."; without any such figure the column is left out.
+    "this study" is the published network. "over seeds" is the mean of several and their spread,
+    published under "seeds." and the same key; the column is left out where there is none.
     """
     rows = []
-    for what, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
+    for name, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
         entry = figures.get(key)
         images = "" if entry is None or entry["unit"] == "values" else f"{entry['n']:,}"
-        mean = in_words(figures.get(f"seeds.{key}")).split(" (")[0]
-        rows.append((what, stated, in_words(entry), mean, images, key))
+        mean = format_figure(figures.get(f"seeds.{key}")).split(" (")[0]
+        rows.append((name, stated, format_figure(entry), mean, images, key))
     faces = {"A": "paper A (real faces)", "B": "paper B (its own faces)"}[paper]
     columns = ["figure", faces, "this study", "over seeds", "images", "key"]
     table = pd.DataFrame(rows, columns=columns)
@@ -135,12 +136,19 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
 
 
 def leaky_and_clean_table(figures: dict[str, dict]) -> pd.DataFrame:
-    """Paper A, our figure where something leaks, and ours where nothing does; one row a task."""
+    """Paper A, our figure with leakage, and ours without; one row a task."""
     rows = [
-        (task, stated, in_words(figures.get(leaky)), leak, in_words(figures.get(clean)), asked)
-        for task, stated, leaky, leak, clean, asked in LEAKY_AND_CLEAN
+        (
+            task,
+            stated,
+            format_figure(figures.get(leaky)),
+            leak,
+            format_figure(figures.get(clean)),
+            test_set,
+        )
+        for task, stated, leaky, leak, clean, test_set in LEAKY_AND_CLEAN
     ]
-    columns = ["task", "paper A", "ours, leaky", "what leaks", "ours, clean", "what is asked"]
+    columns = ["task", "paper A", "ours, leaky", "what leaks", "ours, clean", "test set"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fer_lib.errors import UserError
-from fer_tools.record.report import in_words
+from fer_tools.record.report import format_figure
 
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 # What a text is made of beside plain words, in the order in which it is looked for.
@@ -164,7 +164,7 @@ def _measured(match: re.Match, atlas: Atlas, page: str, place: str) -> str:
             "correct its name."
         )
     hash_ = "#" + anchor(match["study"], match["key"])
-    return f"[{in_words(entry)}]({to_page(page, 'figures', hash_)})"
+    return f"[{format_figure(entry)}]({to_page(page, 'figures', hash_)})"
 
 
 def _link(match: re.Match, atlas: Atlas, file: str, page: str, place: str) -> str:

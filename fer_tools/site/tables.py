@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from fer_lib.errors import UserError
 from fer_lib.models.card import Card
-from fer_tools.record.report import in_words, markdown_table, reproduction_table
+from fer_tools.record.report import format_figure, markdown_table, reproduction_table
 from fer_tools.site.links import Atlas, anchor, to_page
 
 GENERATED = re.compile(r"<!-- generated: (\w+) (\w+) -->")
@@ -144,7 +144,7 @@ def figures_page(atlas: Atlas, studies: Mapping[str, str]) -> str:
             unit = "" if entry["unit"] == "percent" else f" {entry['unit']}".rstrip()
             seeds = ", ".join(map(str, entry["seeds"])) or "none"
             rows.append(
-                f"| [`{key}`]{{#{anchor(study, key)}}} | {in_words(entry)}{unit} "
+                f"| [`{key}`]{{#{anchor(study, key)}}} | {format_figure(entry)}{unit} "
                 f"| {_stage(atlas, study, entry, 'figures')} | {entry['n']:,} "
                 f"| {entry['split']}; {entry['protocol']} | {seeds} |"
             )
@@ -183,12 +183,13 @@ def library_page(package: Path) -> str:
         "Notebooks and the command `fer` share these modules of `fer_lib`. What each function "
         "takes, gives and raises stands below it, as in its source.",
     ]
-    for file in sorted(package.glob("*.py")):
+    for file in sorted(package.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         told = ast.get_docstring(tree)
         if not told:
             continue
-        parts += [f"## {file.stem}", f"```text\n{told}\n```"]
+        name = file.relative_to(package).with_suffix("").as_posix()
+        parts += [f"## {name}", f"```text\n{told}\n```"]
         for item in tree.body:
             if isinstance(item, ast.FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
                 parts.append(_documented(item))

@@ -11,9 +11,9 @@ from matplotlib.transforms import Bbox
 
 from fer_lib.plots.style import COLORS
 
-OVER_GRID = 0.9  # and under the points, so that no part of a line is lost on a line of the grid
-# Where a name may stand: x and y from its point, in points, and its alignment; the best first. The
-# line that nothing beats leaves a point to the right and below, so these come late.
+OVER_GRID = 0.9  # z-order of the Pareto front: above the grid, below the points
+# Offsets of a name from its point, in points, and its alignment; the best first. The Pareto front
+# leaves a point to the right and downwards, so these come late.
 PLACES = (
     (0, 6, "center", "bottom"), (-7, 0, "right", "center"),
     (7, 0, "left", "center"), (0, -6, "center", "top"),
@@ -25,19 +25,19 @@ PLACES = (
 def pareto(
     table: pd.DataFrame, costs: dict[str, str], label: str, groups: dict[str, str] | None = None
 ) -> Figure:
-    """Accuracy over each cost (logarithmic), one panel a cost, and the line that nothing beats.
+    """Accuracy over each cost (logarithmic), one panel a cost, and the Pareto front.
 
     Args:
         table: columns name, accuracy (percent), those of `costs`, and group, where there are some.
             A row whose cost is NaN is left out of that panel.
-        costs: column to what stands under its axis.
+        costs: column to the label of its axis.
         label: of the accuracies.
         groups: group to its matplotlib marker; without them all rows are dots.
     """
     figure, axes = plt.subplots(
         1, len(costs), figsize=(4.7 * len(costs) + 0.4, 3.9), sharey=True, squeeze=False
     )
-    for axis, (cost, words) in zip(axes[0], costs.items(), strict=True):
+    for axis, (cost, title) in zip(axes[0], costs.items(), strict=True):
         known = table.dropna(subset=[cost])
         for number, (group, marker) in enumerate((groups or {"": "o"}).items()):
             rows = known[known.group == group] if groups else known
@@ -46,7 +46,7 @@ def pareto(
         front = known.sort_values(cost)
         front = front[front.accuracy > front.accuracy.cummax().shift(fill_value=-np.inf)]
         axis.step(front[cost], front.accuracy, where="post", color="0.6", zorder=OVER_GRID)
-        axis.set(xscale="log", xlabel=words)
+        axis.set(xscale="log", xlabel=title)
         wide = known[cost].max() > 100 * known[cost].min()  # more numbers would run together
         axis.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))  # 2 M, not 2 x 10^6
@@ -56,14 +56,14 @@ def pareto(
     axes[0, 0].set_ylabel(label)
     if groups:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.draw_without_rendering()  # so that points have their places on the page
+    figure.draw_without_rendering()  # computes the positions of the points
     for axis, cost in zip(axes[0], costs, strict=True):
         _name_points(axis, table.dropna(subset=[cost]), cost)
     return figure
 
 
 def _name_points(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
-    """Write each name by its point, in the place that is inside the axes and covers least."""
+    """Write each name by its point, inside the axes and where it overlaps least."""
     points = rows[[cost, "accuracy"]].to_numpy(dtype=float)
     line = axis.lines[0].get_path().transformed(axis.transData)
     taken = [Bbox([p, p]).padded(5) for p in axis.transData.transform(points)]
@@ -80,6 +80,6 @@ def _name_points(axis: Axes, rows: pd.DataFrame, cost: str) -> None:
 
 
 def _put(name: Annotation, x: float, y: float, ha: str, va: str) -> Bbox:
-    """Put a name in its place, and tell how much room it takes there."""
+    """Move a name, and return its bounding box."""
     name.set(position=(x, y), ha=ha, va=va)
     return name.get_window_extent().padded(2)

@@ -9,8 +9,7 @@ from scipy import stats
 from fer_lib.data import ferplus
 from fer_lib.data.arrays import CkPlus
 from fer_lib.errors import UserError
-from fer_lib.evaluation import intensity
-from fer_lib.evaluation import linear_probe as intensity_probe
+from fer_lib.evaluation import intensity, linear_probe
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import Encoder, count_multiply_adds, count_parameters
@@ -83,14 +82,14 @@ def test_places_become_the_emotion_and_neutral():
 
 
 def test_neutral_stays_neutral_whatever_its_intensity():
-    targets = intensity.one_emotion(np.array([6, 6]), np.array([0.0, 0.7]))
+    targets = intensity.single_emotion_targets(np.array([6, 6]), np.array([0.0, 0.7]))
     np.testing.assert_allclose(targets, np.eye(7)[[6, 6]])
 
 
 def test_sequences_without_a_neutral_frame_and_ck48_are_told():
     with pytest.raises(UserError, match="S009_002 has no frame near neutral"):
         intensity.targets_from_positions(sequence([0.7, 0.85, 1], name="S009_002"))
-    with pytest.raises(UserError, match="CK\\+48 holds the last frames"):
+    with pytest.raises(UserError, match="CK\\+48 holds only the last frames"):
         intensity.targets_from_positions(sequence([np.nan, np.nan]))
 
 
@@ -123,21 +122,11 @@ def test_errors_by_emotion_tell_each_and_all():
     assert table.baseline["all"] == pytest.approx(targets[:, 0].std() / np.sqrt(7))
 
 
-def test_the_interval_holds_the_error_and_shrinks_with_more_faces():
-    rng = np.random.default_rng(1)
-    targets = rng.random((400, 7))
-    values = targets + rng.normal(0, 0.1, targets.shape)
-    low, high = intensity.rmse_interval(targets, values, n=500, seed=0)
-    assert low < intensity.rmse(targets, values) < high
-    few = intensity.rmse_interval(targets[:40], values[:40], n=500, seed=0)
-    assert few[1] - few[0] > 1.5 * (high - low)
-
-
-def test_the_noise_of_votes_is_that_of_ten_taggers():
+def test_the_vote_noise_rmse_is_that_of_ten_taggers():
     rng = np.random.default_rng(2)
     minds = rng.dirichlet(np.ones(7), size=3000)
     shares = np.stack([rng.multinomial(10, p) for p in minds]) / 10
-    assert intensity.noise_of_votes(shares) == pytest.approx(
+    assert intensity.vote_noise_rmse(shares) == pytest.approx(
         intensity.rmse(shares, minds), rel=0.03
     )
 
@@ -210,7 +199,7 @@ def test_two_heads_learn_both_tasks(encoder, bar):
         top = bar + 5 * bar * where // 3
         image[top : top + bar] += round(150 * strong)
         image[-bar // 3 :] = 255  # a fixed white, so that standardising leaves the strength visible
-    targets = torch.from_numpy(intensity.one_emotion(place, strength))
+    targets = torch.from_numpy(intensity.single_emotion_targets(place, strength))
     torch.manual_seed(0)
     model = TwoHeads(encoder, 7)
     still = {"flip": 0.0, "rotate": 0.0, "shift": 0.0, "scale": 0.0, "gamma": 0.0, "erase": 0.0}
@@ -263,9 +252,9 @@ def test_a_probe_does_not_look_at_its_test_targets_and_leaves_the_model_alone():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (24, 48, 48), dtype=np.uint8)
     targets, fold = rng.random((24, 7)).astype(np.float32), np.repeat([0, 1], 12)
-    first = intensity_probe.probe(model, images, targets, fold, 0.01)
+    first = linear_probe.probe(model, images, targets, fold, 0.01)
     changed = np.where((fold == 1)[:, None], 1 - targets, targets)
-    again = intensity_probe.probe(model, images, changed, fold, 0.01)
+    again = linear_probe.probe(model, images, changed, fold, 0.01)
     np.testing.assert_array_equal(again[fold == 1], first[fold == 1])
     assert np.abs(again[fold == 0] - first[fold == 0]).max() > 0.01
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -276,9 +265,9 @@ def test_a_fitted_head_finds_a_linear_truth_and_heavy_decay_keeps_its_start():
     known, truth = torch.randn(400, 8), torch.randn(8, 7)
     targets = (known @ truth).sigmoid()
     start = torch.nn.Linear(8, 7)
-    fitted = intensity_probe.fit_head(start, known, targets, 0.0)
+    fitted = linear_probe.fit_head(start, known, targets, 0.0)
     assert (fitted(known).sigmoid() - targets).abs().max() < 0.02
-    stiff = intensity_probe.fit_head(start, known, targets, 1e4)
+    stiff = linear_probe.fit_head(start, known, targets, 1e4)
     torch.testing.assert_close(stiff.weight, start.weight, atol=1e-3, rtol=0)
 
 
@@ -294,7 +283,7 @@ def test_figures_draw_with_few_faces():
     table = pd.DataFrame({"time_s": [0.0, 1.0], "valence_smooth": [0.1, np.nan]})
     figures = [
         intensity_plots.agreement(targets, networks, "share"),
-        intensity_plots.reliability(networks, targets),
+        intensity_plots.reliability(targets, networks),
         intensity_plots.residuals(targets, networks),
         intensity_plots.courses(np.linspace(0, 1, 12), labels, lines),
         intensity_plots.valences({"one": table, "two": table}),

@@ -1,4 +1,4 @@
-"""Searches for faults find the faults that were put in, and little else."""
+"""Searches for faults find the injected faults, and little else."""
 
 import numpy as np
 import pytest
@@ -19,44 +19,44 @@ def test_flipped_labels_are_suspected():
     labels, flipped = true.copy(), rng.choice(300, 12, replace=False)
     labels[flipped] = (true[flipped] + 1) % 3
     suspects = label_quality.suspected_labels(labels, probs)
-    score = label_quality.score_of(suspects, np.isin(np.arange(300), flipped))
+    score = label_quality.detection_scores(suspects, np.isin(np.arange(300), flipped))
     assert score["precision"] == 1 and score["recall"] > 0.9 and score["base"] == 12 / 300
 
 
-def test_a_score_counts_misses_and_false_alarms():
+def test_precision_and_recall():
     faulty = np.array([True, True, False, False, False])
-    score = label_quality.score_of(np.array([0, 2, 3]), faulty)
+    score = label_quality.detection_scores(np.array([0, 2, 3]), faulty)
     assert score == {"precision": 1 / 3, "recall": 0.5, "base": 0.4}
-    nothing = label_quality.score_of(np.array([], int), faulty)
+    nothing = label_quality.detection_scores(np.array([], int), faulty)
     assert np.isnan(nothing["precision"]) and nothing["recall"] == 0
 
 
-def test_what_lies_apart_is_strange():
+def test_distant_features_are_outliers():
     rng = np.random.default_rng(0)
     known, near = rng.normal(1, 0.1, (200, 8)), rng.normal(1, 0.1, (40, 8))
     apart = rng.normal(0, 1, (10, 8))
-    scores = label_quality.strangeness(known, np.concatenate([near, apart]))
+    scores = label_quality.outlier_scores(known, np.concatenate([near, apart]))
     assert scores.min() >= 0 and scores.max() <= 1
-    assert label_quality.ranking(scores, np.arange(50) >= 40) > 0.95
-    assert np.isnan(label_quality.ranking(scores, np.zeros(50, bool)))
+    assert label_quality.auroc(scores, np.arange(50) >= 40) > 0.95
+    assert np.isnan(label_quality.auroc(scores, np.zeros(50, bool)))
 
 
-def test_hashes_know_a_retouched_face_from_another():
+def test_hashes_distinguish_an_edited_face_from_another():
     rows = [row for row in plan_rows(3, "Training", 30, []) if row["kind"] == "face"]
     faces = np.stack([draw_row(3, row) for row in rows if row["duplicate_of"] < 0])
-    known = label_quality.hashes(faces)
+    known = label_quality.perceptual_hashes(faces)
     assert known.dtype == np.uint64 and known.shape == (len(faces),)
     brighter = np.clip(0.9 * faces + 12, 0, 255).astype(np.uint8)
-    closest = label_quality.nearest_hash(known, label_quality.hashes(brighter))
+    closest = label_quality.nearest_hash(known, label_quality.perceptual_hashes(brighter))
     assert (closest.position == np.arange(len(faces))).mean() > 0.9
     assert (closest.bits <= label_quality.NEAR).mean() > 0.9
     others = [label_quality.nearest_hash(np.delete(known, i), known[[i]]).bits[0] for i in range(9)]
     assert np.median(others) > label_quality.NEAR
 
 
-def test_neighbours_are_the_closest_by_angle():
+def test_nearest_neighbors_are_the_closest_by_angle():
     known = np.array([[1.0, 0], [0, 1], [-1, 0], [5, 0.1]])
-    found = label_quality.neighbours(known, np.array([[2.0, 0.0], [0.1, 3]]), 2)
+    found = label_quality.nearest_neighbors(known, np.array([[2.0, 0.0], [0.1, 3]]), 2)
     assert found.tolist() == [[0, 3], [1, 3]]
 
 
@@ -71,9 +71,9 @@ def test_features_do_not_depend_on_the_batches():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_neighbours_have_the_asked_number(count):
+def test_nearest_neighbors_have_the_requested_number(count):
     rng = np.random.default_rng(1)
-    assert label_quality.neighbours(rng.random((9, 4)), rng.random((5, 4)), count).shape == (
+    assert label_quality.nearest_neighbors(rng.random((9, 4)), rng.random((5, 4)), count).shape == (
         5,
         count,
     )

@@ -1,4 +1,4 @@
-"""Metrics against naive loops and scikit-learn; what chance, absence and bad input give."""
+"""Metrics against naive loops and scikit-learn; chance level, empty classes, bad input."""
 
 import json
 
@@ -15,7 +15,7 @@ ABOUT = {"split": "s", "protocol": "p", "seeds": [1], "stage": "40"}
 
 
 @pytest.fixture(scope="module")
-def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def predicted() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels of uneven classes, predictions right about half of the time, and probabilities."""
     rng = np.random.default_rng(5)
     labels = rng.choice(K, 900, p=[0.13, 0.02, 0.14, 0.25, 0.17, 0.12, 0.17])
@@ -42,8 +42,8 @@ def naive_macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     return sum(values) / len(values)
 
 
-def test_against_naive_loops(answers):
-    labels, predictions, _ = answers
+def test_against_naive_loops(predicted):
+    labels, predictions, _ = predicted
     counts = metrics.confusion(labels, predictions, K)
     assert counts.dtype == np.int64
     np.testing.assert_array_equal(counts, naive_confusion(labels, predictions))
@@ -56,8 +56,8 @@ def test_against_naive_loops(answers):
         assert metrics.class_recall(k)(counts) == metrics.per_class_recall(counts)[k]
 
 
-def test_against_scikit_learn(answers):
-    labels, predictions, _ = answers
+def test_against_scikit_learn(predicted):
+    labels, predictions, _ = predicted
     counts = metrics.confusion(labels, predictions, K)
     f1 = oracle.f1_score(labels, predictions, average="macro")
     assert metrics.accuracy(counts) == pytest.approx(oracle.accuracy_score(labels, predictions))
@@ -66,15 +66,16 @@ def test_against_scikit_learn(answers):
     np.testing.assert_allclose(metrics.per_class_recall(counts), recall)
 
 
-def test_a_stack_of_matrices_gives_each_ones_value(answers):
-    labels, predictions, _ = answers
-    draws = metrics.bootstrap_confusions(labels, predictions, K, n=20, seed=1)
+def test_a_stack_of_matrices_gives_each_ones_value(predicted):
+    labels, predictions, _ = predicted
+    counts = metrics.confusion(labels, predictions, K).ravel()
+    draws = metrics.resample(counts, resamples=20, seed=1).reshape(-1, K, K)
     assert draws.shape == (20, K, K) and (draws.sum(axis=(1, 2)) == len(labels)).all()
     for metric in (metrics.accuracy, metrics.macro_f1, metrics.class_recall(3)):
         np.testing.assert_allclose(metric(draws), [metric(draw) for draw in draws], rtol=1e-12)
 
 
-def test_a_class_without_images_has_no_recall_and_no_share_in_the_mean():
+def test_a_class_without_images_has_no_recall_and_is_left_out_of_the_mean():
     # As in CK+48: neutral (6) is predicted, but never true.
     labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 6, 1, 1])
     counts = metrics.confusion(labels, predictions, K)
@@ -99,7 +100,7 @@ def test_chance_gives_chance():
     np.testing.assert_allclose(metrics.per_class_recall(guessed), 1 / K, atol=0.03)
     always_happy = metrics.confusion(labels, np.full(len(labels), 3), K)
     assert metrics.accuracy(always_happy) == pytest.approx(0.4, abs=0.01)
-    # What accuracy forgives, the macro average does not.
+    # The macro average penalizes it.
     assert metrics.macro_f1(always_happy) == pytest.approx(2 * 0.4 / 1.4 / K, abs=0.01)
 
 
@@ -117,42 +118,50 @@ def test_what_cannot_be_counted_is_refused(labels, predictions, message):
         metrics.confusion(np.array(labels, dtype=int), np.array(predictions, dtype=int), K)
 
 
-def test_bootstrap_agrees_with_drawing_images_one_by_one(answers):
-    labels, predictions, _ = answers
+def test_bootstrap_agrees_with_drawing_images_one_by_one(predicted):
+    labels, predictions, _ = predicted
     rng = np.random.default_rng(11)
     values = []
     for _ in range(2000):
         chosen = rng.integers(0, len(labels), len(labels))
         values.append((labels[chosen] == predictions[chosen]).mean())
-    low, high = metrics.bootstrap_interval(labels, predictions, K, n=4000, seed=2)
+    low, high = metrics.bootstrap_interval(labels, predictions, K, resamples=4000, seed=2)
     assert (low, high) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.004)
     assert low < metrics.accuracy(metrics.confusion(labels, predictions, K)) < high
 
 
-def test_bootstrap_is_seeded_and_of_no_width_for_a_perfect_score(answers):
-    labels, predictions, _ = answers
-    first = metrics.bootstrap_interval(labels, predictions, K, metrics.macro_f1, n=300, seed=4)
-    again = metrics.bootstrap_interval(labels, predictions, K, metrics.macro_f1, n=300, seed=4)
-    other = metrics.bootstrap_interval(labels, predictions, K, metrics.macro_f1, n=300, seed=5)
+def test_bootstrap_is_seeded_and_of_no_width_for_a_perfect_score(predicted):
+    labels, predictions, _ = predicted
+    first = metrics.bootstrap_interval(
+        labels, predictions, K, metrics.macro_f1, resamples=300, seed=4
+    )
+    again = metrics.bootstrap_interval(
+        labels, predictions, K, metrics.macro_f1, resamples=300, seed=4
+    )
+    other = metrics.bootstrap_interval(
+        labels, predictions, K, metrics.macro_f1, resamples=300, seed=5
+    )
     assert first == again != other
-    assert metrics.bootstrap_interval(labels, labels, K, n=100, seed=0) == (1, 1)
+    assert metrics.bootstrap_interval(labels, labels, K, resamples=100, seed=0) == (1, 1)
 
 
-def test_drawing_persons_gives_wider_intervals_than_drawing_their_copies():
+def test_drawing_subjects_gives_wider_intervals_than_drawing_images():
     rng = np.random.default_rng(3)
-    person = np.repeat(np.arange(40), 9)
-    right = np.repeat(rng.random(40) < 0.8, 9)  # a person is always right or always wrong
-    labels = np.zeros(len(person), dtype=int)
+    subject = np.repeat(np.arange(40), 9)
+    right = np.repeat(rng.random(40) < 0.8, 9)  # a subject is always right or always wrong
+    labels = np.zeros(len(subject), dtype=int)
     predictions = np.where(right, 0, 1)
-    alone = metrics.bootstrap_interval(labels, predictions, 2, n=2000, seed=0)
-    by_person = metrics.bootstrap_interval(labels, predictions, 2, n=2000, seed=0, groups=person)
-    # Nine copies of each are one piece of evidence: the width grows by the root of nine.
-    assert np.ptp(by_person) / np.ptp(alone) == pytest.approx(3, rel=0.15)
+    alone = metrics.bootstrap_interval(labels, predictions, 2, resamples=2000, seed=0)
+    by_subject = metrics.bootstrap_interval(
+        labels, predictions, 2, resamples=2000, seed=0, groups=subject
+    )
+    # Nine equal images of each count as one: the width grows by the square root of nine.
+    assert np.ptp(by_subject) / np.ptp(alone) == pytest.approx(3, rel=0.15)
 
 
-def test_calibration_against_scikit_learn_and_a_loop(answers):
-    labels, _, probabilities = answers
-    ours = calibration.expected_calibration_error(probabilities, labels)
+def test_calibration_against_scikit_learn_and_a_loop(predicted):
+    labels, _, probabilities = predicted
+    ours = calibration.expected_calibration_error(labels, probabilities)
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     accuracy, confidence = calibration_curve(right, sure, n_bins=15)
     images = np.histogram(sure, bins=15, range=(0, 1))[0]
@@ -172,11 +181,11 @@ def test_calibration_against_scikit_learn_and_a_loop(answers):
 
 def test_calibration_at_the_ends():
     sure = np.eye(3)[[0, 1, 2, 0]]
-    assert calibration.expected_calibration_error(sure, np.array([0, 1, 2, 0])) == 0
-    assert calibration.expected_calibration_error(sure, np.array([1, 2, 0, 1])) == 1
+    assert calibration.expected_calibration_error(np.array([0, 1, 2, 0]), sure) == 0
+    assert calibration.expected_calibration_error(np.array([1, 2, 0, 1]), sure) == 1
     even = np.full((4, 2), 0.5)
-    assert calibration.expected_calibration_error(even, np.array([0, 1, 0, 1])) == 0
-    table = calibration.reliability_bins(np.vstack([sure[:, :2], even]), np.zeros(8, dtype=int))
+    assert calibration.expected_calibration_error(np.array([0, 1, 0, 1]), even) == 0
+    table = calibration.reliability_bins(np.zeros(8, dtype=int), np.vstack([sure[:, :2], even]))
     assert table.images.sum() == 8 and table.high.max() == 1
 
 
@@ -190,20 +199,11 @@ def test_figure_rounds_by_unit_and_carries_what_is_needed():
     assert whole == 2_369_538 and isinstance(whole, int)
 
 
-def test_measured_is_the_metric_with_its_interval(answers):
-    labels, predictions, _ = answers
-    entry = published.measured(labels, predictions, K, n=500, seed=0, **ABOUT)
-    assert entry["value"] == round(100 * float((labels == predictions).mean()), 2)
-    assert entry["n"] == len(labels) and entry["unit"] == "percent"
-    low, high = metrics.bootstrap_interval(labels, predictions, K, n=500, seed=0)
-    assert (entry["low"], entry["high"]) == (round(100 * low, 2), round(100 * high, 2))
-
-
 @pytest.mark.parametrize(
     ("value", "unit", "message"),
     [(1.0, "furlongs", "unknown unit"), (float("nan"), "percent", "not a finite number")],
 )
-def test_a_figure_that_says_nothing_is_refused(value, unit, message):
+def test_an_invalid_figure_is_refused(value, unit, message):
     with pytest.raises(ValueError, match=message):
         published.figure(value, unit=unit, n=1, **ABOUT)
 
@@ -229,7 +229,7 @@ def test_figures_survive_the_file_and_give_the_same_bytes(tmp_path):
         ('{"x": 3}', "holds no figures"),
     ],
 )
-def test_a_damaged_figures_file_is_told(tmp_path, text, message):
+def test_a_damaged_figures_file_is_reported(tmp_path, text, message):
     path = tmp_path / "figures.json"
     if text is not None:
         path.write_text(text)
@@ -239,13 +239,13 @@ def test_a_damaged_figures_file_is_told(tmp_path, text, message):
 
 
 def test_temperature_is_found_again():
-    # Labels drawn from the softmax of honest logits; the network shouts them three times too loud.
+    # Labels drawn from the softmax of calibrated logits; the network's are three times too large.
     rng = np.random.default_rng(0)
-    honest = rng.normal(0, 1.5, (20_000, 5))
-    shares = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
-    labels = (shares.cumsum(axis=1) < rng.random((len(shares), 1))).sum(axis=1)
-    assert calibration.fit_temperature(3 * honest, labels) == pytest.approx(3, rel=0.05)
-    assert calibration.fit_temperature(honest / 2, labels) == pytest.approx(0.5, rel=0.05)
+    calibrated = rng.normal(0, 1.5, (20_000, 5))
+    chances = np.exp(calibrated) / np.exp(calibrated).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) < rng.random((len(chances), 1))).sum(axis=1)
+    assert calibration.fit_temperature(labels, 3 * calibrated) == pytest.approx(3, rel=0.05)
+    assert calibration.fit_temperature(labels, calibrated / 2) == pytest.approx(0.5, rel=0.05)
 
 
 def test_the_interval_of_a_mean():

@@ -33,7 +33,7 @@ def _style():
 
 def a_reliability_table() -> pd.DataFrame:
     probabilities = RNG.dirichlet(np.ones(3), 200)
-    return calibration.reliability_bins(probabilities, RNG.integers(0, 3, 200))
+    return calibration.reliability_bins(RNG.integers(0, 3, 200), probabilities)
 
 
 def all_kinds() -> dict:
@@ -48,7 +48,7 @@ def all_kinds() -> dict:
         "intervals": lambda: plots.intervals(spans, "recall, %", (52.0, "accuracy")),
         "reliability": lambda: plots.reliability_plot({"7": a_reliability_table()}),
         "dots": lambda: plots.dots({"a": np.array([90, 90]), "b": np.array([80, 100])}, "%"),
-        "faces": lambda: plots.face_grid(FACES, ["surprise, said\nhappy 99%"] * 12, credit="me"),
+        "faces": lambda: plots.face_grid(FACES, ["surprise →\nhappy 99%"] * 12, credit="me"),
     }
 
 
@@ -165,9 +165,9 @@ def test_notebooks_show_ckplus_faces_through_the_guard_alone():
             assert not (drawn and "ck.images" in source), f"{file.name} draws CK+ unguarded"
 
 
-def test_errors_come_surest_first():
+def test_most_confident_errors_come_first():
     probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.7, 0.3], [0.2, 0.8]])
-    found = gallery.most_confident_errors(probabilities, np.array([1, 0, 0, 0]))
+    found = gallery.most_confident_errors(np.array([1, 0, 0, 0]), probabilities)
     assert found.tolist() == [1, 3, 0]
 
 
@@ -180,7 +180,7 @@ def test_confusion_pairs_are_counted():
     assert gallery.confusion_pairs(np.array([1]), np.array([1]), ("no", "yes")).empty
 
 
-def test_the_taggers_majority():
+def test_verdicts_by_the_plurality():
     votes = np.array(
         [
             [1, 8, 0, 0, 1, 0, 0, 0, 0, 0],  # happiness
@@ -190,16 +190,16 @@ def test_the_taggers_majority():
             [-1] * 10,  # no FER+
         ]
     )
-    majority = ferplus.plurality(votes)
-    assert majority.tolist() == [3, -1, -1, -1, -1]
+    plurality = ferplus.plurality(votes)
+    assert plurality.tolist() == [3, -1, -1, -1, -1]
     assert ferplus.not_a_face(votes).tolist() == [3]
-    verdicts = gallery.verdicts(np.array([3, 3, 0, 0, 0]), np.array([0, 0, 0, 0, 0]), majority)
+    verdicts = gallery.verdicts(np.array([3, 3, 0, 0, 0]), np.array([0, 0, 0, 0, 0]), plurality)
     assert verdicts.tolist() == ["label"] + ["undecided"] * 4
 
 
 @pytest.fixture
 def flawed() -> Fer13:
-    """Six images: one blank, one not a face, one picture under two labels, two sound ones."""
+    """Six images: one blank, one not a face, one image under two labels, two sound ones."""
     images = FACES[:6].copy()
     images[0], images[3] = 7, images[2]
     usage = np.array(["Training", "Training", "Training", "PublicTest", "PublicTest", "Training"])

@@ -1,4 +1,4 @@
-"""Figures and what they are computed from: the same by either way, and no label is told."""
+"""Figures and what they are computed from: the same by either way, and no label is stored."""
 
 import json
 
@@ -21,7 +21,7 @@ METRICS = {
 
 
 @pytest.fixture
-def answers():
+def data():
     """Labels, predictions of three networks and names of images."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, K, N)
@@ -30,43 +30,45 @@ def answers():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_one_network_as_the_metric_and_its_bootstrap_say(answers, name):
-    labels, predicted, names = answers
-    kept = Evidence("x", n=500, seed=3)
+def test_one_network_as_the_metric_and_its_bootstrap_say(data, name):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=500, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, metric=name, **FIGURE)
     value = 100 * METRICS[name](metrics.confusion(labels, predicted[0], K))
-    low, high = metrics.bootstrap_interval(labels, predicted[0], K, METRICS[name], n=500, seed=3)
+    low, high = metrics.bootstrap_interval(
+        labels, predicted[0], K, METRICS[name], resamples=500, seed=3
+    )
     assert entry["value"] == pytest.approx(float(value), abs=0.006)
     assert entry["low"] == pytest.approx(100 * low, abs=0.006)
     assert entry["high"] == pytest.approx(100 * high, abs=0.006)
     assert entry["n"] == N and "spread" not in entry
 
 
-def test_groups_are_drawn_whole(answers):
-    labels, _, names = answers
-    person = np.arange(N) // 30
-    right = np.where(person % 2, labels, (labels + 1) % K)  # half of the people are always right
-    kept = Evidence("x", n=2000, seed=0)
+def test_groups_are_drawn_whole(data):
+    labels, _, names = data
+    subject = np.arange(N) // 30
+    right = np.where(subject % 2, labels, (labels + 1) % K)  # half of the people are always right
+    kept = Evidence("x", resamples=2000, seed=0)
     alone = kept.measured("a", labels, right, K, names=names, **FIGURE)
-    by_person = FIGURE | {"where": "by person"}
-    grouped = kept.measured("b", labels, right, K, names=names, groups=person, **by_person)
-    low, high = metrics.bootstrap_interval(labels, right, K, n=2000, seed=9, groups=person)
+    by_subject = FIGURE | {"where": "by subject"}
+    grouped = kept.measured("b", labels, right, K, names=names, groups=subject, **by_subject)
+    low, high = metrics.bootstrap_interval(labels, right, K, resamples=2000, seed=9, groups=subject)
     assert grouped["high"] - grouped["low"] > 3 * (alone["high"] - alone["low"])
     np.testing.assert_allclose([grouped["low"], grouped["high"]], [100 * low, 100 * high], atol=2.5)
 
 
-def test_groups_cannot_be_told_by_their_place(answers):
-    labels, predicted, _ = answers
-    person = np.arange(N) % 40
-    other = (person + 17) % 40  # the same groups under other names
+def test_groups_cannot_be_identified_by_their_order(data):
+    labels, predicted, _ = data
+    subject = np.arange(N) % 40
+    other = (subject + 17) % 40  # the same groups under other names
     rows = np.vstack([labels, predicted[0]])
-    assert evidence.count_cells(rows, person) == evidence.count_cells(rows, other)
+    assert evidence.count_cells(rows, subject) == evidence.count_cells(rows, other)
 
 
-def test_images_without_a_label_count_nowhere_but_in_the_table(answers):
-    labels, predicted, names = answers
+def test_images_without_a_label_count_nowhere_but_in_the_table(data):
+    labels, predicted, names = data
     some = np.where(labels == 3, -1, labels)
-    kept = Evidence("x", n=100, seed=0)
+    kept = Evidence("x", resamples=100, seed=0)
     entry = kept.measured("a", some, predicted[0], K, names=names, **FIGURE)
     known = labels != 3
     assert entry["n"] == known.sum()
@@ -75,11 +77,11 @@ def test_images_without_a_label_count_nowhere_but_in_the_table(answers):
     assert sum(kept.tables["net/probabilities/all/label"]["counts"]) == N
 
 
-def test_mean_spread_and_interval_over_seeds(answers):
-    labels, predicted, names = answers
+def test_mean_spread_and_interval_over_seeds(data):
+    labels, predicted, names = data
     several = FIGURE | {"of": ["a", "b", "c"], "seeds": [1, 2, 3]}
     for name in ("accuracy", "macro_f1"):
-        kept = Evidence("x", n=2000, seed=0)
+        kept = Evidence("x", resamples=2000, seed=0)
         entry = kept.measured("k", labels, predicted, K, names=names, metric=name, **several)
         values = [100 * METRICS[name](metrics.confusion(labels, row, K)) for row in predicted]
         assert entry["value"] == pytest.approx(np.mean(values), abs=0.006)
@@ -88,7 +90,7 @@ def test_mean_spread_and_interval_over_seeds(answers):
     share = 100 * (predicted == labels).mean(axis=0)
     rng = np.random.default_rng(1)
     means = share[rng.integers(0, N, (2000, N))].mean(axis=1)
-    entry = Evidence("x", n=2000, seed=0).measured(
+    entry = Evidence("x", resamples=2000, seed=0).measured(
         "k", labels, predicted, K, names=names, **several
     )
     np.testing.assert_allclose(
@@ -96,9 +98,9 @@ def test_mean_spread_and_interval_over_seeds(answers):
     )
 
 
-def test_networks_that_agree_have_no_spread_and_the_interval_of_one(answers):
-    labels, predicted, names = answers
-    kept = Evidence("x", n=4000, seed=0)
+def test_networks_that_agree_have_no_spread_and_the_interval_of_one(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=4000, seed=0)
     one = kept.measured("one", labels, predicted[0], K, names=names, **FIGURE)
     same = np.stack([predicted[0]] * 3)
     many = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
@@ -106,19 +108,19 @@ def test_networks_that_agree_have_no_spread_and_the_interval_of_one(answers):
     assert many["low"] == pytest.approx(one["low"], abs=0.4)
 
 
-def test_two_sets_of_images_may_not_share_a_name(answers):
-    labels, predicted, names = answers
-    kept = Evidence("x", n=100, seed=0)
+def test_two_sets_of_images_may_not_share_a_name(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=100, seed=0)
     kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
     kept.measured("b", labels, predicted[0], K, names=names, metric="macro_f1", **FIGURE)
     with pytest.raises(ValueError, match="two tables are called net/probabilities/all/label"):
         kept.measured("c", labels, predicted[0], K, names=names, mask=labels > 0, **FIGURE)
 
 
-def test_a_share_of_the_errors(answers):
-    labels, predicted, names = answers
+def test_a_share_of_the_errors(data):
+    labels, predicted, names = data
     side = np.where(labels == predicted[0], 0, 1 + labels % 3)
-    kept = Evidence("x", n=100, seed=0)
+    kept = Evidence("x", resamples=100, seed=0)
     entry = kept.measured(
         "k", side, predicted[0], K, names=names, metric="share.2", **FIGURE | {"seeds": []}
     )
@@ -127,14 +129,14 @@ def test_a_share_of_the_errors(answers):
     assert entry["value"] == pytest.approx(100 * (side[wrong] == 2).mean(), abs=0.006)
 
 
-def test_calibration_is_the_expected_calibration_error(answers):
-    labels, _, names = answers
+def test_calibration_is_the_expected_calibration_error(data):
+    labels, _, names = data
     rng = np.random.default_rng(4)
-    shares = rng.dirichlet(np.ones(K), (2, N))
-    kept = Evidence("x", n=100, seed=0)
+    probabilities = rng.dirichlet(np.ones(K), (2, N))
+    kept = Evidence("x", resamples=100, seed=0)
     about = FIGURE | {"of": ["a", "b"]}
-    entry = kept.calibration("k", labels, list(shares), names=names, **about)
-    values = [100 * calibration.expected_calibration_error(p, labels) for p in shares]
+    entry = kept.calibration("k", labels, list(probabilities), names=names, **about)
+    values = [100 * calibration.expected_calibration_error(labels, p) for p in probabilities]
     assert entry["value"] == pytest.approx(np.mean(values), abs=0.006)
     assert entry["spread"] == pytest.approx(np.std(values, ddof=1), abs=0.006)
 
@@ -143,13 +145,14 @@ def test_intensities_as_they_are_computed_face_by_face():
     rng = np.random.default_rng(5)
     targets = rng.random((400, 7)).astype(np.float32)
     values = np.clip(targets + rng.normal(0, 0.1, targets.shape), 0, 1).astype(np.float32)
-    mean, kept = targets.mean(axis=0), Evidence("x", n=300, seed=1)
+    mean, kept = targets.mean(axis=0), Evidence("x", resamples=300, seed=1)
     about = {"of": "net", "baseline": mean, "where": "all", **ABOUT}
 
     def figure(metric):
         return kept.intensity(metric, targets, values, metric=metric, **about)
 
-    low, high = intensity.rmse_interval(targets, values, n=300, seed=1)
+    errors = ((targets - values) ** 2).mean(axis=1)
+    low, high = np.sqrt(metrics.mean_interval(errors, resamples=300, seed=1))
     entry = figure("rmse")
     assert entry["value"] == pytest.approx(intensity.rmse(targets, values), abs=6e-4)
     assert entry["low"] == pytest.approx(low, abs=2e-3)
@@ -162,14 +165,14 @@ def test_intensities_as_they_are_computed_face_by_face():
     assert figure("baseline_rmse")["value"] == pytest.approx(missed, abs=6e-4)
 
 
-def test_figures_are_computed_again_from_the_file_alone(answers, tmp_path):
-    labels, predicted, names = answers
-    kept = Evidence("40_x", n=300, seed=3)
+def test_figures_are_computed_again_from_the_file_alone(data, tmp_path):
+    labels, predicted, names = data
+    kept = Evidence("40_x", resamples=300, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
     kept.save(tmp_path)
     assert published.read_figures(tmp_path / "figures" / "40_x.json")["a"] == entry
-    tables, asked = evidence.read(tmp_path / "evidence" / "40_x.json")
-    how = asked["a"]
+    tables, recipes = evidence.read(tmp_path / "evidence" / "40_x.json")
+    how = recipes["a"]
     again = evidence.value_of([tables[t] for t in how["tables"]], how["metric"], how["n"], 3)
     for name in ("value", "low", "high"):
         assert round(again[name], 2) == entry[name]
@@ -196,5 +199,5 @@ def test_damaged_evidence_ends_in_a_sentence(tmp_path):
         with pytest.raises(UserError, match="holds no evidence"):
             evidence.read(file)
     table = {"kind": "counts", "classes": 2, "cells": [[0, 0]], "counts": [1]}
-    with pytest.raises(UserError, match="no metric 'luck'"):
-        evidence.value_of([table], "luck", 10, 0)
+    with pytest.raises(UserError, match="no metric 'auc'"):
+        evidence.value_of([table], "auc", 10, 0)

@@ -23,19 +23,21 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, N)
-    shares = rng.dirichlet(np.ones(7), N) + np.eye(7)[np.where(rng.random(N) < 0.7, labels, 0)]
+    chances = rng.dirichlet(np.ones(7), N) + np.eye(7)[np.where(rng.random(N) < 0.7, labels, 0)]
     about = {"network": "fer13-7", "task": "fer13-7", "seed": 1, "temperature": 1.0,
              "data": "fer2013", "parameters": 10, "multiply_adds": 20}  # fmt: skip
     stored = Predictions(
-        np.arange(N), about, predictions.half(shares / shares.sum(axis=1, keepdims=True))
+        np.arange(N), about, predictions.half(chances / chances.sum(axis=1, keepdims=True))
     )
     predictions.save(folder / "predictions" / "fer13-7.npz", stored)
-    kept = Evidence("40_evaluate_fer13", n=200, seed=0)
-    asked = {"of": "fer13-7", "names": stored.names, "target": "label", "where": "PrivateTest",
-             "split": "PrivateTest", "protocol": "official", "seeds": [1]}  # fmt: skip
-    kept.measured("fer13_7.private.accuracy", labels, stored.predicted(), 7, **asked)
-    shares, asked["of"] = [stored.output("probabilities")], ["fer13-7"]
-    kept.calibration("fer13_7.private.ece", labels, shares, **asked)
+    kept = Evidence("40_evaluate_fer13", resamples=200, seed=0)
+    about_it = {
+        "of": "fer13-7", "names": stored.names, "target": "label", "where": "PrivateTest",
+        "split": "PrivateTest", "protocol": "official", "seeds": [1],
+    }  # fmt: skip
+    kept.measured("fer13_7.private.accuracy", labels, stored.predicted(), 7, **about_it)
+    chances, about_it["of"] = [stored.output("probabilities")], ["fer13-7"]
+    kept.calibration("fer13_7.private.ece", labels, chances, **about_it)
     plain = {"unit": "values", "n": 1, "split": "", "protocol": "", "seeds": []}
     kept.plain("model.parameters", 10, **plain)
     kept.save(folder)
@@ -54,7 +56,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def record(made, tmp_path):
-    """A copy to spoil."""
+    """A copy to damage."""
     return shutil.copytree(made[0], tmp_path / "record")
 
 
@@ -108,7 +110,7 @@ def test_a_figure_without_evidence_is_wrong(record):
     assert states(record)["fer13_7.private.new"] == "wrong"
 
 
-def test_recorded_figures_are_told_with_their_commit(record):
+def test_recorded_figures_name_their_commit(record):
     file = record / "summary.json"
     figures = json.loads(file.read_text())
     old = figures["fer13_7.private.accuracy"] | {"recorded": "0123456789abcdef"}
@@ -127,7 +129,7 @@ def test_a_missing_file_ends_in_a_sentence(record):
         verify(record)
 
 
-def test_with_the_data_the_counts_are_made_anew(made):
+def test_with_the_data_the_counts_are_recounted(made):
     folder, data = made
     nobody = CkPlus(*(np.zeros(0) for _ in range(7)))
     assert verify_counts(folder, data, nobody) == []
@@ -135,4 +137,4 @@ def test_with_the_data_the_counts_are_made_anew(made):
     labels[:10] = (labels[:10] + 1) % 7
     other = Fer13(data.images, labels, data.usage, data.row, data.votes, data.duplicate_of_training)
     (wrong,) = verify_counts(folder, other, nobody)
-    assert wrong.state == "wrong" and "labels at hand" in wrong.reason
+    assert wrong.state == "wrong" and "other counts" in wrong.reason
