@@ -64,7 +64,7 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor, *, signed: bool 
     `refine2` gives, just before the mean over places.
 
     Args:
-        model: maps (B, 1, 48, 48) standardised faces to logits (B, K); run in evaluation mode.
+        model: maps (B, 1, 48, 48) standardized faces to logits (B, K); run in evaluation mode.
         images: (N, 48, 48) uint8.
         classes: (N,) int64, of which class each face is asked.
         signed: leave the ReLU out: places below 0 speak against the class, and all can be ranked.
@@ -97,7 +97,7 @@ def attention(encoder: nn.Module, images: Tensor) -> dict[str, Attention]:
     """The weights of every CBAM in a network (Woo et al. 2018, eq. 2 and 3).
 
     Args:
-        encoder: maps (B, 1, 48, 48) standardised faces to anything; run in evaluation mode.
+        encoder: maps (B, 1, 48, 48) standardized faces to anything; run in evaluation mode.
         images: (N, 48, 48) uint8.
 
     Returns:
@@ -169,7 +169,7 @@ def deletion(
     """Probability of a class while more and more of the face is covered (Petsiuk et al. 2018).
 
     Args:
-        model: maps (B, 1, 48, 48) standardised faces to logits (B, K).
+        model: maps (B, 1, 48, 48) standardized faces to logits (B, K).
         images: (N, 48, 48) uint8.
         classes: (N,) int64.
         scores: (N, h, w); the highest are covered first.

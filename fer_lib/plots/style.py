@@ -78,7 +78,7 @@ def write_curves(
 
     Args:
         folder: the tables go to `plots/metrics/NAME.tsv` in it, as DVCLive lays them out.
-        history: of `training.fit`.
+        history: of `loop.fit`.
         names: which quantities of the history.
     """
     tables = folder / "plots" / "metrics"
@@ -92,7 +92,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], kept: int) -> Figure
     """Accuracy and loss over the epochs, of training and validation.
 
     Args:
-        history: of `training.fit`, with validation.
+        history: of `loop.fit`, with validation.
         kept: the epoch whose weights are kept, marked by a line.
     """
     epochs = [row["epoch"] for row in history]
