@@ -171,15 +171,14 @@ class Recipe(Section):
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views). `precision` is as in lightning's Fabric, or "auto":
     bfloat16 where this computer has it, else float32 (`precision.py`); `compile` asks for
-    `torch.compile` where it pays. `optimizer` is told at `training.make_optimizer`, `mixup` is the
-    alpha of `augment.mixup`, `teacher_weight` the share of the loss that asks for the teachers'
-    answers (`teachers.py`). The first `small_epochs` see faces shrunk to `small_side` pixels a
-    side, which cost less (progressive learning, Tan and Le 2021, section 4).
+    `torch.compile` where it pays. `optimizer` is told at `optimizers.make_optimizer`, `mixup` is
+    the alpha of `augment.mixup`, `teacher_weight` the weight of the loss against the teachers' soft
+    targets (`distillation.py`).
     """
 
     epochs: Count
     batch_size: Annotated[Whole, Field(ge=2)]
-    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: Positive
     weight_decay: NotNegative = 0.0
     warmup_epochs: NotNegative = 0.0
@@ -190,8 +189,6 @@ class Recipe(Section):
     temperature: Positive = 0.1
     embedding_width: Count = 128
     teacher_weight: Share = 0.0
-    small_epochs: Annotated[Whole, Field(ge=0)] = 0
-    small_side: Annotated[Whole, Field(ge=16, le=48)] = 32
     precision: Precision = "auto"
     compile: bool = False
     augmentation: Augmentation = Augmentation()
@@ -222,7 +219,7 @@ class TwoHeadTraining(Training):
     """One run of a network with two heads.
 
     `class_weight` and `intensity_weight` are the factors of the two parts of the loss
-    (`two_heads.two_head_loss`); 0 leaves a part out.
+    (`training/two_head.py`); 0 leaves a part out.
     """
 
     class_weight: NotNegative = 1.0

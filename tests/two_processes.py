@@ -7,16 +7,18 @@ import multiprocessing
 import os
 import signal
 import socket
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
-from fer_lib.training import loop as training
-from fer_lib.training import tasks as train_command
+from fer_lib.training import checkpoints
+from fer_lib.training.tasks import prepare
 from fer_tools.cli.main import app
+from fer_tools.study import train
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["fer_lib.training.tasks", "fer_tools.course.grader"])
+CONTEXT.set_forkserver_preload(["fer_tools.study.train", "fer_tools.course.grader"])
 
 
 def environment(rank: int, port: int) -> dict[str, str]:
@@ -39,19 +41,19 @@ def _process(rank: int, port: int, roots: list[Path], task: str, dies_after: int
     os.environ |= environment(rank, port)
     torch.set_num_threads(1)
     torch.cuda.device_count = lambda: 0
-    training.SAVE_EVERY = 0
-    save = training._save
+    checkpoints.SAVE_EVERY = 0
+    save = checkpoints.Checkpoint.save
 
-    def save_and_die(path, epoch, *state):
-        save(path, epoch, *state)
-        if epoch == dies_after and path.is_relative_to(roots[-1]):
+    def save_and_die(run, finished):
+        save(run, finished)
+        if run.epoch == dies_after and run.path.is_relative_to(roots[-1]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    training._save = save_and_die
+    checkpoints.Checkpoint.save = save_and_die  # type: ignore[method-assign]
     for root in roots:
         os.chdir(root)
-        run = train_command.prepare("sample", task)
-        fitted = train_command.train(run, train_command.connect(run.settings))
+        run = prepare("sample", task)
+        fitted = train.train(run, train.connect(run.settings))
         state = {"model": dict(run.model.named_parameters()), "history": fitted.history}
         torch.save(state, root / f"{task}-{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -73,11 +75,10 @@ def train_pair(roots: list[Path], task: str, dies_after: int = 0) -> list[int | 
     return [process.exitcode for process in pair]
 
 
-def _fer(words: list[str], log: Path) -> None:
-    """Run `fer`; what it prints goes to `log`, and its status becomes that of the process."""
-    with log.open("w") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
+def _fer(words: list[str], output: Connection) -> None:
+    """Run `fer`; what it prints goes to a pipe, and its status becomes that of the process."""
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
     torch.set_num_threads(1)
     app(words)
 
@@ -85,20 +86,16 @@ def _fer(words: list[str], log: Path) -> None:
 class Forked:
     """`fer` with some words as a process; acts like the `subprocess.Popen` of it."""
 
-    def __init__(self, words: list[str], log: Path):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = CONTEXT.Process(target=_fer, args=(words, log))
+    def __init__(self, words: list[str]):
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        self.process = CONTEXT.Process(target=_fer, args=(words, writer))
         self.process.start()
-
-    @property
-    def returncode(self) -> int | None:
-        return self.process.exitcode
-
-    def poll(self) -> int | None:
-        return self.process.exitcode
+        writer.close()
+        self.stdout = os.fdopen(os.dup(reader.fileno()))
 
     def terminate(self) -> None:
         self.process.terminate()
 
-    def wait(self) -> None:
+    def wait(self) -> int | None:
         self.process.join()
+        return self.process.exitcode

@@ -1,4 +1,4 @@
-"""Standardisation and augmentation of whole batches, on whatever device they lie.
+"""Augmentation of whole batches, on whatever device they lie.
 
 Written here because torchvision's transforms draw one set of numbers for a whole batch, and one
 call an image costs more than the network's own step on a GPU.
@@ -12,38 +12,36 @@ from torch import Tensor
 
 from fer_lib.params import Augmentation
 
-NUMBERS = 12  # random numbers a face: a fixed count keeps faces independent of the settings
+DRAWS = 12  # random numbers a face: a fixed count keeps faces independent of the settings
 
 
 def draw_numbers(faces: int, generator: torch.Generator) -> Tensor:
-    """What `augment` decides by: (faces, NUMBERS) uniform in [0, 1).
+    """What `augment` decides by: (faces, DRAWS) uniform in [0, 1).
 
     The generator is one of the CPU, so a seed means the same everywhere. Draw for a whole epoch and
     send it to the GPU once: a copy in each step would make the GPU wait.
     """
-    return torch.rand(faces, NUMBERS, generator=generator)
+    return torch.rand(faces, DRAWS, generator=generator)
 
 
-def augment(images: Tensor, how: Augmentation, numbers: Tensor, side: int | None = None) -> Tensor:
+def augment(images: Tensor, limits: Augmentation, numbers: Tensor) -> Tensor:
     """Change every face of the batch in its own random way.
 
     Args:
         images: (B, H, W) uint8 on any device.
-        how: the limits.
-        numbers: (B, NUMBERS) of `draw_numbers`, on the same device.
-        side: of the result, in pixels; by default the faces keep their size.
+        limits: of the changes.
+        numbers: (B, DRAWS) of `draw_numbers`, on the same device.
 
     Returns:
-        (B, side, side), or (B, H, W), float32 in 0..255.
+        (B, H, W) float32 in 0..255.
     """
     batch, height, width = images.shape
-    height, width = side or height, side or width
     u, signed = numbers, 2 * numbers - 1
     x = images.float().unsqueeze(1) / 255
 
-    angle = signed[:, 0] * math.radians(how.rotate)
-    size = 1 + signed[:, 1] * how.scale
-    mirror = torch.where(u[:, 2] < how.flip, -1.0, 1.0)
+    angle = signed[:, 0] * math.radians(limits.rotate)
+    size = 1 + signed[:, 1] * limits.scale
+    mirror = torch.where(u[:, 2] < limits.flip, -1.0, 1.0)
     theta = torch.stack(
         [
             torch.stack([mirror * angle.cos() / size, -angle.sin() / size], dim=1),
@@ -52,15 +50,15 @@ def augment(images: Tensor, how: Augmentation, numbers: Tensor, side: int | None
         dim=1,
     )
     # grid_sample counts -1..1 over the side, so a share of the side is twice that.
-    move = 2 * how.shift * signed[:, 3:5]
+    move = 2 * limits.shift * signed[:, 3:5]
     grid = F.affine_grid(
         torch.cat([theta, move[:, :, None]], dim=2), [batch, 1, height, width], align_corners=False
     )
-    # Linear interpolation would halve the fine detail, and faces in use are as sharp as they are.
+    # Linear interpolation would halve the fine detail, which faces in use have.
     x = F.grid_sample(x, grid, mode="bicubic", padding_mode="border", align_corners=False)
 
-    x = x.squeeze(1).clamp(0, 1) ** torch.exp2(how.gamma * signed[:, 5])[:, None, None]
-    return 255 * _erase(x, how.erase, u[:, 6:11])
+    x = x.squeeze(1).clamp(0, 1) ** torch.exp2(limits.gamma * signed[:, 5])[:, None, None]
+    return 255 * _erase(x, limits.erase, u[:, 6:11])
 
 
 def mixup(faces: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
@@ -69,8 +67,8 @@ def mixup(faces: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, 
     Args:
         faces: (B, 1, H, W) float.
         labels: (B,) int64.
-        alpha: of the Beta(alpha, alpha) that one share a batch is drawn from (torch's own random
-            numbers on the CPU); 0 changes nothing and draws nothing.
+        alpha: of the Beta(alpha, alpha) that one share a batch is drawn from (by torch's generator
+            of the CPU); 0 changes nothing and draws nothing.
 
     Returns:
         The blends, the labels (B,) of the partners, and the share of the faces themselves, at

@@ -1,16 +1,18 @@
-"""What tells training runs apart: names made of settings, data and code, and the code's commit."""
+"""Checkpoints: what a run remembers in a file, and the name that tells runs apart."""
 
 import ast
 import hashlib
 import json
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fer_lib.errors import UserError
 from fer_lib.files import whole
 from fer_lib.paths import project_root
 
@@ -21,11 +23,15 @@ TRAINING_CODE = (
     "fer_lib/models/msfernet.py",
     "fer_lib/models/quantization.py",
     "fer_lib/training/augment.py",
+    "fer_lib/training/average.py",
+    "fer_lib/training/batches.py",
     "fer_lib/training/cuda_graph.py",
     "fer_lib/training/distillation.py",
     "fer_lib/training/loop.py",
     "fer_lib/training/losses.py",
+    "fer_lib/training/objective.py",
     "fer_lib/training/optimizers.py",
+    "fer_lib/training/step.py",
 )
 TWO_HEAD_CODE = (
     *TRAINING_CODE,
@@ -34,10 +40,102 @@ TWO_HEAD_CODE = (
     "fer_lib/training/two_head.py",
 )
 CODE_ROOT = Path(__file__).resolve().parents[2]
+SAVE_EVERY = 15.0  # seconds at least between two writings: on a GPU an epoch may take less
 
 
-def numbers_of(model: torch.nn.Module) -> Tensor:
-    """All numbers of a network in one row (CPU, float32), for the `fingerprint` of its run."""
+class Checkpoint:
+    """What a training run remembers, and the file it is kept in.
+
+    Args:
+        path: of the file; None keeps nothing.
+        model, average, optimizer: whose states decide how the run goes on.
+
+    Attributes:
+        epoch: epochs done.
+        history: a dict for each of them.
+        best_epoch, best_weights: the epoch that is kept, and its weights (CPU, float16).
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        model: nn.Module,
+        average: nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.path, self.model, self.average, self.optimizer = path, model, average, optimizer
+        self.epoch, self.history = 0, list[dict[str, float]]()
+        self.best: dict = {}
+        self._saved = time.monotonic()
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self.best["epoch"])
+
+    @property
+    def best_weights(self) -> dict[str, Tensor]:
+        return self.best["weights"]
+
+    def keep_the_better(self, row: dict[str, float], weights: dict[str, Tensor]) -> None:
+        """Keep the weights of an epoch if its val_accuracy is above all before, or not known."""
+        judged = self.best and "val_accuracy" in row
+        if not judged or row["val_accuracy"] > self.best["val_accuracy"]:
+            self.best = row | {"weights": weights}
+
+    def add(self, row: dict[str, float]) -> None:
+        """An epoch is done; `row` goes into the history."""
+        self.epoch += 1
+        self.history.append(row)
+
+    def save(self, finished: bool) -> None:
+        """Write the file, whole or not at all, unless it was just written.
+
+        A finished run needs no states to go on from; its file is a tenth of the size.
+        """
+        if self.path is None or not (finished or time.monotonic() - self._saved >= SAVE_EVERY):
+            return
+        states = [self.model.state_dict(), self.average.state_dict(), self.optimizer.state_dict()]
+        state = {
+            "epoch": self.epoch, "history": self.history, "best": self.best,
+            "going": [] if finished else states,
+        }  # fmt: skip
+        with whole(self.path) as part, part.open("wb") as file:
+            torch.save(state, file)
+        self._saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on from the file, if there is one.
+
+        Raises:
+            UserError: if it is damaged, or of another network.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if state["best"]:
+                self.average.load_state_dict(state["best"]["weights"])
+            if state["going"]:
+                model, average, optimizer = state["going"]
+                self.model.load_state_dict(model)
+                self.average.load_state_dict(average)
+                self._restore_optimizer(optimizer)
+            self.epoch, self.history, self.best = (state[n] for n in ("epoch", "history", "best"))
+        except Exception as error:  # torch.load raises a dozen kinds, each for a damaged file
+            raise UserError(
+                f"{self.path} is no usable checkpoint ({type(error).__name__}): delete it; "
+                "the training then starts anew."
+            ) from None
+
+    def _restore_optimizer(self, state: dict) -> None:
+        # Where the optimizer keeps its state depends on the device of today.
+        for saved, own in zip(state["param_groups"], self.optimizer.param_groups, strict=True):
+            saved |= {name: own[name] for name in ("capturable",) if name in own}
+        self.optimizer.load_state_dict(state)
+
+
+def flat_weights(model: torch.nn.Module) -> Tensor:
+    """All weights of a network in one row (CPU, float32), for the `fingerprint` of its run."""
     return torch.cat([t.float().cpu().flatten() for t in model.state_dict().values()])
 
 

@@ -16,8 +16,10 @@ from fer_lib.models.forward import predict_logits
 from fer_lib.models.msfernet import Encoder, MSFERNet
 from fer_lib.params import Training
 from fer_lib.precision import resolve
-from fer_lib.training.checkpoints import fingerprint
-from fer_lib.training.loop import Fitted, cross_entropy, fit
+from fer_lib.training.checkpoints import fingerprint, flat_weights
+from fer_lib.training.loop import Fitted, fit
+from fer_lib.training.losses import cross_entropy
+from fer_lib.training.objective import Objective
 
 
 def classifier_on(encoder: Encoder, classes: int, settings: Training) -> MSFERNet:
@@ -28,13 +30,17 @@ def classifier_on(encoder: Encoder, classes: int, settings: Training) -> MSFERNe
     return model
 
 
-def run_name(
-    title: str, encoder: Encoder, settings: Training, *arrays: np.ndarray | torch.Tensor
-) -> str:
-    """A file name that is the same only for the same settings, data, starting weights and code."""
-    everything = {"training": resolve(settings).model_dump(), "model": encoder.arch.as_dict()}
-    weights = [encoder.state_dict()[name] for name in sorted(encoder.state_dict())]
-    return f"{title}-{fingerprint(everything, [*arrays, *weights])}"
+def run_name(title: str, model: MSFERNet, settings: Training, *arrays: np.ndarray) -> str:
+    """A file name that is the same only for the same settings, data, starting weights and code.
+
+    Args:
+        title: the beginning of the name.
+        model: from `classifier_on`; its weights are those of encoder and new classifier.
+        settings: of the run.
+        arrays: its data.
+    """
+    everything = {"training": resolve(settings).model_dump(), "model": model.encoder.arch.as_dict()}
+    return f"{title}-{fingerprint(everything, [*arrays, flat_weights(model)])}"
 
 
 def train_from(
@@ -61,20 +67,13 @@ def train_from(
     Returns:
         The network (CPU, evaluation mode), the run's history, and the checkpoint's path.
     """
-    faces, targets = torch.from_numpy(images), torch.from_numpy(labels)
-    checkpoint = folder / f"{run_name(title, encoder, settings, faces, targets)}.pt"
     model = classifier_on(encoder, classes, settings)
+    checkpoint = folder / f"{run_name(title, model, settings, images, labels)}.pt"
     fitted = fit(
-        model,
-        faces,
-        targets,
-        settings,
-        cross_entropy(settings),
-        checkpoint=checkpoint,
-        title=title,
-    )
-    model.cpu().load_state_dict(fitted.weights)
-    return model.eval(), fitted, checkpoint
+        model, torch.from_numpy(images), torch.from_numpy(labels), settings,
+        Objective(cross_entropy(settings)), checkpoint=checkpoint, title=title,
+    )  # fmt: skip
+    return model.cpu().eval(), fitted, checkpoint
 
 
 def cross_validate(
@@ -107,17 +106,13 @@ def cross_validate(
     for number in np.unique(fold):
         test, name = fold == number, f"{title}-{number + 1}"
         arrays = images[~test], labels[~test], images[test]
-        kept = folder / f"{run_name(name, encoder, settings, *arrays)}.npy"
+        start = classifier_on(encoder, classes, settings)
+        kept = folder / f"{run_name(name, start, settings, *arrays)}.npy"
         with alone(kept):
             result = _read_logits(kept, (int(test.sum()), classes))
             if result is None:
                 model, _, checkpoint = train_from(
-                    encoder,
-                    *arrays[:2],
-                    settings,
-                    classes=classes,
-                    folder=folder,
-                    title=name,
+                    encoder, *arrays[:2], settings, classes=classes, folder=folder, title=name
                 )
                 result = predict_logits(model, torch.from_numpy(images[test])).numpy()
                 with whole(kept) as part, part.open("wb") as file:

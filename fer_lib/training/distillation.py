@@ -1,10 +1,10 @@
-"""Several trained networks as one teacher, from whose answers a single network learns.
+"""Several trained networks as one teacher, from whose predictions a single network learns.
 
-The labels of FER2013 name one emotion a face, and often another one than most people would. What
-several networks say together of a face is a better guess at what people would say, and says so in
-shares: more sad than angry, hardly happy. A network that is asked for these shares as well learns
-more from each face (distillation: Hinton et al. 2015; networks of the same size as the learner:
-Furlanello et al. 2018). The teachers know no image that the learner does not see.
+The labels of FER2013 name one emotion a face, and often another one than most people would. The
+ensemble of several networks is a better guess at what people would say, and it gives soft targets,
+a probability for each class: more sad than angry, hardly happy. A network that is asked for these
+as well learns more from each face (distillation: Hinton et al. 2015; networks of the same size as
+the learner: Furlanello et al. 2018). The teachers know no image that the learner does not see.
 """
 
 from collections.abc import Iterable
@@ -21,8 +21,8 @@ class Teachers(nn.Module):
     """The mean of several networks' class probabilities.
 
     Args:
-        networks: each maps (B, 1, H, W) standardised faces to (B, 7) logits of the same classes.
-        valence: answer for the three valence classes: the shares of a class's emotions added up,
+        networks: each maps (B, 1, H, W) standardized faces to (B, 7) logits of the same classes.
+        valence: give the three valence classes: the probabilities of a class's emotions added up,
             surprise left out.
     """
 
@@ -39,13 +39,14 @@ class Teachers(nn.Module):
         self.register_buffer("to_valence", to_valence)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, H, W) standardised faces -> probabilities (B, 7), or (B, 3), float32."""
-        shares = torch.stack([n(faces).float().softmax(dim=1) for n in self.networks]).mean(dim=0)
+        """(B, 1, H, W) standardized faces -> probabilities (B, 7), or (B, 3), float32."""
+        each = [network(faces).float().softmax(dim=1) for network in self.networks]
+        probabilities = torch.stack(each).mean(dim=0)
         if not self.valence:
-            return shares
+            return probabilities
         with torch.autocast(faces.device.type, enabled=False):
-            shares = shares @ self.to_valence
-        return shares / shares.sum(dim=1, keepdim=True)
+            probabilities = probabilities @ self.to_valence
+        return probabilities / probabilities.sum(dim=1, keepdim=True)
 
 
 def load_teachers(folder: Path, names: Iterable[str], task: str) -> Teachers:
@@ -54,7 +55,7 @@ def load_teachers(folder: Path, names: Iterable[str], task: str) -> Teachers:
     Args:
         folder: of their weights files, `<name>.safetensors`.
         names: which of them.
-        task: whose classes they shall answer for.
+        task: whose classes they predict.
 
     Raises:
         UserError: if a file is missing or damaged.

@@ -1,12 +1,36 @@
-"""Supervised contrastive loss (Khosla et al. 2020).
+"""The losses: supervised contrast (Khosla et al. 2020), and cross entropy by torch.
 
-Cross entropy is torch's own; only the loss that this study is about is written here.
+A loss maps a network's outputs and the labels of a batch to a scalar.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_with_gradient
+import torch.nn.functional as F
 from torch import Tensor
+
+from fer_lib.params import Training
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(settings: Training) -> Loss:
+    """The classifier's loss: (B, K) logits and (B,) labels, smoothed by `label_smoothing`."""
+    return lambda logits, labels: F.cross_entropy(
+        logits, labels, label_smoothing=settings.label_smoothing
+    )
+
+
+def contrast(settings: Training) -> Loss:
+    """SupCon's loss: (2 B, D) embeddings, all first views before all second, and (2 B,) labels."""
+
+    def loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+        views = torch.stack(embeddings.chunk(2), dim=1)
+        return supcon_loss(views, labels.chunk(2)[0], settings.temperature)
+
+    return loss
 
 
 def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -46,14 +70,14 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) ->
     with torch.autocast(embeddings.device.type, enabled=False):
         anchors = embeddings.float().flatten(0, 1)
         anchor_labels = labels.repeat_interleave(embeddings.shape[1])
-        contrast, contrast_labels, first = _joint_batch(anchors, anchor_labels)
+        contrasted, contrasted_labels, first = _joint_batch(anchors, anchor_labels)
 
-        logits = anchors @ contrast.T / temperature
+        logits = anchors @ contrasted.T / temperature
         own = torch.arange(len(anchors), device=logits.device)
-        itself = own[:, None] + first == torch.arange(len(contrast), device=logits.device)
+        itself = own[:, None] + first == torch.arange(len(contrasted), device=logits.device)
         log_prob = logits - logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
 
-        positives = (anchor_labels[:, None] == contrast_labels[None, :]) & ~itself
+        positives = (anchor_labels[:, None] == contrasted_labels[None, :]) & ~itself
         count = positives.sum(dim=1)
         has_positive = count > 0
         # With two views every anchor has one; to look would make a GPU wait.
@@ -66,10 +90,25 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) ->
 
 
 def _joint_batch(anchors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
-    """The anchors and labels of all processes, and where this process's own begin among them."""
+    """Anchors and labels of all processes, and the place of this process's first one."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return anchors, labels, 0
-    contrast = torch.cat(list(dist_with_gradient.all_gather(anchors)))
+    joint = torch.cat(list(dist_with_gradient.all_gather(anchors)))
     gathered = [torch.empty_like(labels) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, labels.contiguous())
-    return contrast, torch.cat(gathered), dist.get_rank() * len(anchors)
+    return joint, torch.cat(gathered), dist.get_rank() * len(anchors)
+
+
+def correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Where the largest logit is that of the label, or of the largest of K soft labels.
+
+    Args:
+        outputs: (B, K) logits; further columns (a second head's) are not looked at.
+        labels: (B,) int64, or (B, K) float.
+
+    Returns:
+        (B,) bool.
+    """
+    if labels.ndim == 2:
+        outputs, labels = outputs[:, : labels.shape[1]], labels.argmax(dim=1)
+    return outputs.argmax(dim=1) == labels

@@ -14,7 +14,7 @@ from fer_lib.precision import native_bfloat16, resolve
 MOMENTUM = 0.9
 
 
-def orthogonalised(matrix: Tensor, iterations: int = 5, dtype: torch.dtype | None = None) -> Tensor:
+def orthogonalized(matrix: Tensor, iterations: int = 5, dtype: torch.dtype | None = None) -> Tensor:
     """Nearly U V' of the singular value decomposition U S V': all singular values near 1.
 
     Newton-Schulz iterations with the coefficients of Jordan et al., which bring the values to
@@ -41,14 +41,14 @@ def orthogonalised(matrix: Tensor, iterations: int = 5, dtype: torch.dtype | Non
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW; in groups with `muon=True` kernels move along their orthogonalised momentum.
+    """AdamW; in groups with `muon=True` kernels move along their orthogonalized momentum.
 
     The step is scaled by 0.2 sqrt(max(M, N)) to the size of AdamW's usual one, so `lr` and
     `weight_decay` mean the same for all parameters (Liu et al. 2025, eq. 4).
 
     Args:
         params: as for AdamW.
-        dtype: in which the momentum is orthogonalised.
+        dtype: in which the momentum is orthogonalized.
         settings: as for AdamW.
     """
 
@@ -69,7 +69,7 @@ class Muon(torch.optim.AdamW):
                 state["momentum"].mul_(MOMENTUM).add_(kernel.grad)
                 # Nesterov's look ahead
                 ahead = (kernel.grad + MOMENTUM * state["momentum"]).flatten(1)
-                step = orthogonalised(ahead, dtype=self.dtype).view(kernel.shape)
+                step = orthogonalized(ahead, dtype=self.dtype).view(kernel.shape)
                 step = 0.2 * max(ahead.shape) ** 0.5 * step
                 kernel.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step)
                 kernel.grad = None  # done: AdamW passes over what has no gradient
@@ -77,26 +77,23 @@ class Muon(torch.optim.AdamW):
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """AdamW, Muon, or SGD with Nesterov momentum 0.9; no decay of biases and batch norms."""
+    """AdamW or Muon; no decay of biases and batch norms."""
     settings = resolve(settings)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
+    lr, decay, on_gpu = settings.lr, settings.weight_decay, vectors[0].is_cuda
+    spared = {"params": vectors, "weight_decay": 0.0}
+    if settings.optimizer == "adamw":
+        groups = [{"params": matrices, "weight_decay": decay}, spared]
+        return torch.optim.AdamW(groups, lr=lr, capturable=on_gpu)
+    # A kernel with a single channel is a vector; the linear layer is left to AdamW as usual.
+    kernels = [p for p in matrices if p.ndim == 4 and min(p.shape[:2]) > 1]
+    others = [p for p in matrices if p.ndim != 4 or min(p.shape[:2]) == 1]
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": kernels, "weight_decay": decay, "muon": True},
+        {"params": others, "weight_decay": decay},
+        spared,
     ]
-    if settings.optimizer == "muon":
-        # A kernel with a single channel is a vector; the linear layer is left to AdamW as usual.
-        kernels = [p for p in matrices if p.ndim == 4 and min(p.shape[:2]) > 1]
-        others = [p for p in matrices if p.ndim != 4 or min(p.shape[:2]) == 1]
-        mine = {"params": kernels, "weight_decay": settings.weight_decay, "muon": True}
-        rest = groups[0] | {"params": others}
-        # Newton-Schulz as the network: in bfloat16 only where that is asked for and fast.
-        short = settings.precision == "bf16-mixed" and native_bfloat16(vectors[0].device.type)
-        return Muon(
-            [mine, rest, groups[1]], dtype=torch.bfloat16 if short else None,
-            lr=settings.lr, capturable=vectors[0].is_cuda,
-        )  # fmt: skip
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.lr, capturable=vectors[0].is_cuda)
+    # Newton-Schulz as the network: in bfloat16 only where that is asked for and fast.
+    short = settings.precision == "bf16-mixed" and native_bfloat16(vectors[0].device.type)
+    return Muon(groups, dtype=torch.bfloat16 if short else None, lr=lr, capturable=on_gpu)

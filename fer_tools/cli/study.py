@@ -53,9 +53,9 @@ def study(
         typer.echo(f"The report of the published networks: build/{name.value}/report")
         return
     if name is Study.paper:
-        from fer_tools.study.duration import tell
+        from fer_tools.study.duration import estimate
 
-        tell(name.value, typer.echo)
+        estimate(name.value, typer.echo)
     _dvc(root, *(["studies/paper/dvc.yaml"] if name is Study.paper else []))
 
 
@@ -143,7 +143,7 @@ def train(
             "beside --at-once."
         )
     if task:
-        from fer_lib.training.tasks import command
+        from fer_tools.study.train import command
 
         command(name.value, task, seed, typer.echo)
         return

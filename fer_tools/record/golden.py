@@ -79,7 +79,7 @@ def run(name: str) -> Result:
 
     Returns:
         For each training run of the case, by the title of its checkpoint: `history`, the rows of
-        `training.fit` without the epoch's number, and `weights`, for each tensor what
+        `loop.fit` without the epoch's number, and `weights`, for each tensor what
         `summarize` says; for each fold of a cross-validation, `weights` of its logits.
 
     Raises:
@@ -233,7 +233,7 @@ def _in_double_precision() -> Iterator[None]:
 
 
 def _results(scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What training runs left behind: checkpoints of `training.fit`, logits of finished folds."""
+    """What training runs left behind: checkpoints of `loop.fit`, logits of finished folds."""
     for path in sorted(scratch.iterdir()):
         title = re.sub(r"-[0-9a-f]{16}$", "", path.stem)  # without the fingerprint
         if path.suffix == ".pt":

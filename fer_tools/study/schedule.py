@@ -6,16 +6,19 @@ TASK`), begun as soon as the networks are there that it begins with or learns fr
 `dvc repro` runs the notebooks, which take the checkpoints over.
 """
 
+import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from fer_lib.data.arrays import load_fer13
 from fer_lib.errors import UserError
@@ -24,8 +27,7 @@ from fer_lib.params import Study, load
 from fer_lib.paths import build_folder, scratch_folder
 from fer_lib.processes import usable_cores
 from fer_lib.progress import PROGRESS_FILE, progress_bar
-
-LOOK_EVERY = 0.2  # seconds
+from fer_tools.study.train import PROGRESS_LINES
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Job:
     """One run of `fer train STUDY TASK`.
 
     Attributes:
-        task: see `train_command.prepare`.
+        task: see `tasks.prepare`.
         seed: a further one; 0 is that of `params.yaml`.
         after: the jobs that must be finished before it begins.
     """
@@ -47,7 +49,7 @@ class Job:
 
 
 def jobs(settings: Study, votes: bool = True) -> list[Job]:
-    """All runs of a study. Where not all can run at once, the first ones go first.
+    """All runs of a study, each after those that it begins with or learns from.
 
     Args:
         settings: of the study.
@@ -66,7 +68,7 @@ def default_at_once() -> int:
     return 4 if torch.cuda.is_available() else 1
 
 
-def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
+def train_all(study: str, at_once: int, report: Callable[[str], None]) -> None:
     """Train every network of a study whose checkpoint is not there yet.
 
     What a run prints goes to `.scratch/logs`. A killed run leaves its checkpoint, and the same
@@ -75,82 +77,86 @@ def train_all(study: str, at_once: int, tell: Callable[[str], None]) -> None:
     Args:
         study: of `params.yaml`.
         at_once: processes side by side, at least 1; without a GPU they share the CPU's cores.
-        tell: is given a line for each network that is finished, and one for what is left out.
+        report: is given a line for each network that is finished, and one for what is left out.
 
     Raises:
-        UserError: if a run fails, with what it said and where; no other one is begun then.
+        UserError: if a run fails, with its message; no other one is begun then.
     """
     faces = build_folder(study) / "fer13.npz"  # where it is missing, the first run says so
     votes = not faces.is_file() or load_fer13(faces).has_votes
     if not votes:
-        tell(f"There are no FER+ votes: {' and '.join(TASKS_WITH_INTENSITIES)} are left out.")
-    waiting, running, finished = jobs(load(study), votes), dict[Job, subprocess.Popen](), set[Job]()
-    started, shown = dict[Job, float](), ""
-    try:
-        with progress_bar(len(waiting), f"{study}: networks", unit="network") as bar:
-            while waiting or running:
-                ready = [job for job in waiting if finished.issuperset(job.after)]
-                for job in ready[: at_once - len(running)]:
-                    waiting.remove(job)
-                    running[job], started[job] = _start(study, job, at_once), time.monotonic()
-                doing = ", ".join(f"{job} {_percent(_bar(study, job))}" for job in running)
-                if doing != shown:
-                    bar.set_postfix_str(doing)
-                    shown = doing
-                time.sleep(LOOK_EVERY)
-                for job in [job for job, process in running.items() if process.poll() is not None]:
-                    if running.pop(job).returncode:
-                        reason = _line(_log(study, job), -1).removeprefix("Error: ")
-                        raise UserError(
-                            f"{job} failed (all it said: {_log(study, job)}): {reason} "
-                            "Then the same command goes on."
-                        )
-                    finished.add(job)
+        report(f"There are no FER+ votes: {' and '.join(TASKS_WITH_INTENSITIES)} are left out.")
+    listed = jobs(load(study), votes)
+    graph = TopologicalSorter({job: job.after for job in listed})
+    graph.prepare()
+    ready, running = list[Job](), dict[Future[str], tuple[Job, subprocess.Popen]]()
+    with (
+        ThreadPoolExecutor(at_once) as pool,
+        progress_bar(len(listed), f"{study}: networks", unit="network") as bar,
+    ):
+        progress = dict[str, str]()  # of each running job
+        try:
+            while graph.is_active():
+                ready += graph.get_ready()
+                while ready and len(running) < at_once:
+                    job = ready.pop(0)
+                    process = _start(study, job, at_once)
+                    follower = pool.submit(_follow, study, job, process, progress, bar)
+                    running[follower] = job, process
+                for follower in wait(running, return_when=FIRST_COMPLETED).done:
+                    report(follower.result())
+                    graph.done(running.pop(follower)[0])
                     bar.update()
-                    seconds = time.monotonic() - started[job]
-                    bar.clear()
-                    tell(f"{job}, {seconds:.0f} s: {_line(_log(study, job), -2)}")
-    finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
-
-
-def _log(study: str, job: Job) -> Path:
-    return scratch_folder() / "logs" / f"{study}-{job}.txt"
-
-
-def _bar(study: str, job: Job) -> Path:
-    return _log(study, job).with_suffix(".bar")
+        finally:
+            for _, process in running.values():
+                process.terminate()
 
 
 def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
-    """A process that trains a network; what it prints goes to its log."""
-    log, bar = _log(study, job), _bar(study, job)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    bar.unlink(missing_ok=True)
-    environment = os.environ | {PROGRESS_FILE: str(bar)}
+    """A process that trains a network; an epoch is a JSON line of what it prints."""
+    environment = os.environ | {PROGRESS_FILE: os.devnull, PROGRESS_LINES: "1"}
     if not torch.cuda.is_available():
         cores = max(usable_cores() // at_once, 1)  # more threads than cores are slower
         environment["OMP_NUM_THREADS"] = str(cores)
-    command = [sys.executable, "-m", "fer_tools.cli.main", "train", study, job.task]
-    with log.open("w") as file:
-        return subprocess.Popen(
-            [*command, "--seed", str(job.seed)], stdout=file, stderr=file, env=environment
-        )
+    words = ["train", study, job.task, "--seed", str(job.seed)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "fer_tools.cli.main", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
 
 
-def _line(log: Path, which: int) -> str:
-    lines = log.read_text().splitlines() or ["It said nothing."]
-    return lines[max(which, -len(lines))]
+def _follow(
+    study: str, job: Job, process: subprocess.Popen, progress: dict[str, str], bar: tqdm
+) -> str:
+    """Wait for a run; what it prints goes to its log, its progress to the bar.
+
+    Returns:
+        A line on the network that is finished.
+
+    Raises:
+        UserError: if the run failed, with its last line and its log.
+    """
+    begin, printed = time.monotonic(), ["It printed nothing."]
+    log = log_file(study, job)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    progress[str(job)] = "begins"
+    with log.open("w", encoding="utf-8") as file:
+        for line in process.stdout or ():
+            file.write(line)
+            file.flush()
+            if line.startswith("{"):
+                row = json.loads(line)
+                progress[str(job)] = f"{row['epoch'] / row['epochs']:.0%}"
+            else:
+                printed.append(line.strip())
+            bar.set_postfix_str(", ".join(f"{name} {p}" for name, p in dict(progress).items()))
+    del progress[str(job)]
+    if process.wait():
+        reason = printed[-1].removeprefix("Error: ")
+        raise UserError(f"{job} failed (its log: {log}): {reason} Then the same command goes on.")
+    return f"{job}, {time.monotonic() - begin:.0f} s: {printed[-2:][0]}"
 
 
-def _percent(bar: Path) -> str:
-    """How far a run's own bar is, by its file's end: the file grows all the while."""
-    if not bar.is_file():
-        return "begins"
-    with bar.open("rb") as file:
-        file.seek(max(bar.stat().st_size - 1000, 0))
-        drawn = re.findall(rb"(\d+%)\|", file.read())
-    return drawn[-1].decode() if drawn else "begins"
+def log_file(study: str, job: Job) -> Path:
+    """What a run printed."""
+    return scratch_folder() / "logs" / f"{study}-{job}.txt"

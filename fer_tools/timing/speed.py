@@ -1,33 +1,33 @@
 """How fast a training step is, what it spends its time on, and what would be ideal.
 
-The tools of `studies/benchmarks/training_speed.ipynb`; no study uses them. A step here is the one
-that `training.fit` takes, and a test compares the weights that the two leave behind.
+The tools of `studies/benchmarks/training_speed.ipynb`; no study uses them. What is timed is the
+step of `fer_lib/training/step.py` with its batches and moving average, as `loop.fit` takes it.
 """
 
-import copy
+import itertools
 import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import FACE_SIZE, MSFERNet
 from fer_lib.params import Training
 from fer_lib.precision import can_compile
 from fer_lib.progress import progress_bar
-from fer_lib.training.augment import augment, draw_numbers, mixup
-from fer_lib.training.loop import cross_entropy, right_answers, update_average
-from fer_lib.training.optimizers import make_optimizer
+from fer_lib.training.average import MovingAverage
+from fer_lib.training.batches import Batches
+from fer_lib.training.losses import cross_entropy
+from fer_lib.training.objective import Objective
+from fer_lib.training.step import Step
 
 # The compiler looks for CUDA's tools and tells, with date and process, where there is no GPU.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -128,15 +128,14 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-class Step:
-    """A step of `training.fit` without teacher, to be taken again and again, on the same faces.
+class TimedStep:
+    """The step of `loop.fit` without teacher, taken again and again, with the times of its parts.
 
     Args:
         variant: how to compute it. `fit` itself always uses channels last.
         settings: of the run; `precision` and `compile` are the variant's.
         images: (N, 48, 48) uint8, N at least the batch size; by default 1024 random ones.
         labels: (N,) int64.
-        side: the faces are shrunk to it, as in the first `small_epochs`.
     """
 
     def __init__(
@@ -145,36 +144,23 @@ class Step:
         settings: Training,
         images: Tensor | None = None,
         labels: Tensor | None = None,
-        side: int = FACE_SIZE,
     ) -> None:
         settings = settings.model_copy(update={"precision": variant.precision})
-        self.variant, self.settings, self.side = variant, settings, side
-        self.order_numbers, self.view_numbers = torch.Generator(), torch.Generator()
-        self.drawn: tuple[Tensor, Tensor] | None = None
+        self.variant, self.settings = variant, settings
         if images is None or labels is None:
             images = torch.randint(0, 256, (1024, FACE_SIZE, FACE_SIZE), dtype=torch.uint8)
             labels = torch.arange(1024) % CLASSES
         torch.manual_seed(settings.seed)
         fabric = Fabric(accelerator=variant.device, devices=1, precision=variant.precision)  # type: ignore[arg-type]
         layout = torch.channels_last if variant.channels_last else torch.contiguous_format
-        self.model = MSFERNet(CLASSES, dropout=settings.dropout).to(fabric.device)
-        self.model.to(memory_format=layout)
-        self.average = copy.deepcopy(self.model)
-        network: nn.Module = self.model
-        if variant.compiled:
-            network = cast(nn.Module, torch.compile(network, dynamic=False))
-        self.fabric = fabric
-        self.network, self.optimizer = fabric.setup(network, make_optimizer(self.model, settings))
-        self.images, self.labels = images.to(fabric.device), labels.to(fabric.device)
-        self.objective = cross_entropy(settings)
-        self.loss_sum, self.right = torch.zeros(2, device=fabric.device)
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Which faces, and their random numbers; `fit` draws them once for a whole epoch."""
-        order = torch.randperm(len(self.images), generator=self.order_numbers)
-        chosen = order[: self.settings.batch_size]
-        numbers = draw_numbers(len(chosen), self.view_numbers)
-        return chosen.to(self.images.device), numbers.to(self.images.device)
+        model = MSFERNet(CLASSES, dropout=settings.dropout).to(fabric.device)
+        model.to(memory_format=layout)
+        self.average = MovingAverage(model, settings.ema_decay)
+        self.step = Step(
+            model, Objective(cross_entropy(settings)), settings, fabric, variant.compiled
+        )
+        batches = Batches(images.to(fabric.device), labels.to(fabric.device), settings)
+        self.batches = itertools.chain.from_iterable(map(batches.epoch, itertools.count(1)))
 
     def take(self, number: int = 0) -> tuple[float, float]:
         """Take the step.
@@ -185,26 +171,14 @@ class Step:
         Returns:
             Seconds of the whole step, and of forward and backward pass alone.
         """
-        settings, device = self.settings, self.variant.device
-        chosen, numbers = self.drawn = self.drawn or self.draw()
+        device = self.variant.device
         begin = clock(device)
-        faces = standardize(augment(self.images[chosen], settings.augmentation, numbers, self.side))
-        targets = self.labels[chosen]
-        faces, partners, share = mixup(faces, targets, settings.mixup)
-
+        batch = next(self.batches)
         network_begin = clock(device)
-        outputs = self.network(faces)
-        loss = self.objective(outputs, targets)
-        if share < 1:
-            loss = share * loss + (1 - share) * self.objective(outputs, partners)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        self.step.backward(*batch)
         network_end = clock(device)
-
-        self.optimizer.step()
-        update_average(self.average, self.model, settings.ema_decay, number)
-        self.loss_sum += loss.detach()
-        self.right += right_answers(outputs.detach(), targets).sum()
+        self.step.update(self.settings.lr)
+        self.average.update(number)
         return clock(device) - begin, network_end - network_begin
 
 
@@ -271,7 +245,7 @@ def kind_of(name: str) -> str:
     return next((kind for kind, marks in KINDS.items() if any(m in name for m in marks)), OTHER)
 
 
-def shares_by_kind(step: Step, steps: int = 2) -> pd.Series:
+def shares_by_kind(step: TimedStep, steps: int = 2) -> pd.Series:
     """Which share of a step's time each kind of work takes: by kind, adding up to 1."""
     on_gpu = step.variant.device == "cuda"
     activities = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]

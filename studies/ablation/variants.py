@@ -19,8 +19,10 @@ from fer_lib.models.msfernet import Classifier, Encoder, MSFERNet, ProjectionHea
 from fer_lib.params import Architecture, Count, Name, Section, Training, Whole
 from fer_lib.paths import scratch_folder
 from fer_lib.precision import resolve
-from fer_lib.training.checkpoints import TRAINING_CODE, fingerprint, numbers_of
-from fer_lib.training.loop import Objective, contrast, cross_entropy, fit
+from fer_lib.training.checkpoints import TRAINING_CODE, fingerprint, flat_weights
+from fer_lib.training.loop import fit
+from fer_lib.training.losses import Loss, contrast, cross_entropy
+from fer_lib.training.objective import Objective
 from studies.ablation.settings import load_section
 
 TRAINED_BY = (*TRAINING_CODE, "studies/ablation/variants.py")
@@ -97,7 +99,7 @@ class LinearProbe(nn.Module):
         return self
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, H, W) standardised faces -> logits (B, classes)."""
+        """(B, 1, H, W) standardized faces -> logits (B, classes)."""
         with torch.no_grad():
             features = self.encoder(faces)
         return self.classifier(features)
@@ -113,7 +115,7 @@ class JointNet(nn.Module):
         self.projection = ProjectionHead(self.encoder.feature_width, width)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, H, W) standardised faces -> (B, classes + width): logits, then the embedding.
+        """(B, 1, H, W) standardized faces -> (B, classes + width): logits, then the embedding.
 
         In evaluation mode the logits alone.
         """
@@ -122,18 +124,18 @@ class JointNet(nn.Module):
         return torch.cat([logits, self.projection(features)], dim=1) if self.training else logits
 
 
-def joint_loss(classes: int, settings: Training) -> Objective:
-    """The objective of `JointNet`: cross entropy of both views + `CONTRAST_SHARE` x SupCon.
+def joint_loss(classes: int, settings: Training) -> Loss:
+    """The loss of `JointNet`: cross entropy of both views + `CONTRAST_SHARE` x SupCon.
 
     It takes outputs (2 B, classes + D), all first views before all second, and labels (2 B,).
     """
     named, pulled = cross_entropy(settings), contrast(settings)
 
-    def objective(outputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         logits, embeddings = outputs[:, :classes], outputs[:, classes:]
         return named(logits, labels) + CONTRAST_SHARE * pulled(embeddings, labels)
 
-    return objective
+    return loss
 
 
 class FromTorchvision(nn.Module):
@@ -152,7 +154,7 @@ class FromTorchvision(nn.Module):
             self.net.classifier = nn.Linear(512, classes)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(B, 1, H, W) standardised faces -> logits (B, classes)."""
+        """(B, 1, H, W) standardized faces -> logits (B, classes)."""
         return self.net(faces.expand(-1, 3, -1, -1))
 
 
@@ -181,30 +183,30 @@ def train_variant(
         classes: K.
 
     Returns:
-        The network in evaluation mode: standardised faces to logits (B, classes).
+        The network in evaluation mode: standardized faces to logits (B, classes).
     """
     variant = group.variants[name]
     settings = resolve(group.train.model_copy(update={"seed": seed}))
     if variant.epochs:
         settings = settings.model_copy(update={"epochs": variant.epochs})
-    objective, model = cross_entropy(settings), make_network(variant, group, classes, seed)
+    loss, model = cross_entropy(settings), make_network(variant, group, classes, seed)
     if variant.loss == "joint":
-        objective = joint_loss(classes, settings)
+        loss = joint_loss(classes, settings)
     elif variant.loss != "cross-entropy":
         pretraining = resolve(group.pretrain.model_copy(update={"seed": seed}))
         model.encoder = pretrained_encoder(pretraining, variant, images, labels)
         if variant.loss == "linear":
             torch.manual_seed(seed)  # a pretraining found done has drawn no random numbers
             model = LinearProbe(model.encoder, classes)
-    data = [images, labels, numbers_of(model)]
+    data = [images, labels, flat_weights(model)]
     mark = fingerprint({**variant.model_dump(), **settings.model_dump()}, data, TRAINED_BY)
-    fitted = fit(
-        model, images, labels, settings, objective, views=2 if variant.loss == "joint" else 1,
-        classes=classes, title=f"{name}, seed {seed}",
+    fit(
+        model, images, labels, settings,
+        Objective(loss, classes, views=2 if variant.loss == "joint" else 1),
+        title=f"{name}, seed {seed}",
         checkpoint=scratch_folder() / f"variant-{name}-{seed}-{mark}.pt",
     )  # fmt: skip
-    model.load_state_dict(fitted.weights)
-    return model.eval()
+    return model
 
 
 def pretrained_encoder(
@@ -214,10 +216,9 @@ def pretrained_encoder(
     torch.manual_seed(settings.seed)
     model = SupConNet(Architecture(**variant.model), settings.embedding_width)
     mark = fingerprint({**variant.model, **settings.model_dump()}, [images, labels], TRAINED_BY)
-    fitted = fit(
-        model, images, labels, settings, contrast(settings), views=2,
+    fit(
+        model, images, labels, settings, Objective(contrast(settings), views=2),
         title=f"SupCon, seed {settings.seed}",
         checkpoint=scratch_folder() / f"variant-supcon-{settings.seed}-{mark}.pt",
     )  # fmt: skip
-    model.load_state_dict(fitted.weights)
     return model.encoder

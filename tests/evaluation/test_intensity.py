@@ -18,7 +18,9 @@ from fer_lib.models.vgg import VggEncoder
 from fer_lib.models.weights import load_encoder, load_model, make_encoder, save_weights
 from fer_lib.params import Architecture, TwoHeadTraining, VggArchitecture
 from fer_lib.plots import intensity as intensity_plots
-from fer_lib.training.loop import fit, right_answers
+from fer_lib.training.loop import fit
+from fer_lib.training.losses import correct
+from fer_lib.training.objective import Objective
 from fer_lib.training.two_head import two_head_loss, validate_two_heads
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8, 8))
@@ -175,12 +177,12 @@ def test_the_best_intensity_is_the_expected_share():
     assert torch.allclose(logits[0, 7:].sigmoid(), shares.mean(dim=0), atol=1e-3)
 
 
-def test_right_answers_look_at_the_class_head_alone():
+def test_correct_looks_at_the_class_head_alone():
     outputs = torch.zeros(2, 14)
     outputs[:, 2], outputs[:, 10] = 1, 9
     targets = torch.zeros(2, 7)
     targets[0, 2], targets[1, 3] = 0.5, 0.5
-    assert right_answers(outputs, targets).tolist() == [True, False]
+    assert correct(outputs, targets).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +210,10 @@ def test_two_heads_learn_both_tasks(encoder, bar):
     )
     faces = torch.from_numpy(images)
     fitted = fit(
-        model, faces, targets, settings, two_head_loss(settings), validation=(faces, targets),
-        validate=validate_two_heads,
+        model, faces, targets, settings,
+        Objective(
+            two_head_loss(settings), validation=(faces, targets), validate=validate_two_heads
+        ),
     )  # fmt: skip
     last = fitted.history[-1]
     mean = targets.mean(dim=0)

@@ -12,9 +12,11 @@ import yaml
 from imports import ROOT, code_of, imports, room, with_what_they_import
 
 from fer_lib.models.msfernet import MSFERNet
-from fer_lib.models.quantization import rounded
+from fer_lib.models.quantization import quantize
 from fer_lib.params import Training
-from fer_lib.training.loop import cross_entropy, fit
+from fer_lib.training.loop import fit
+from fer_lib.training.losses import cross_entropy
+from fer_lib.training.objective import Objective
 from fer_tools.timing import speed
 
 NOTEBOOK = ROOT / "studies" / "benchmarks" / "training_speed.ipynb"
@@ -34,32 +36,23 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("small", [0, 1])
-def test_the_timed_step_is_that_of_fit(small):
-    settings = SETTINGS.model_copy(update={"small_epochs": small})
+def test_the_timed_step_is_that_of_fit():
     images = torch.randint(0, 256, (14, 48, 48), dtype=torch.uint8)
     labels = torch.arange(14) % speed.CLASSES
-    torch.manual_seed(settings.seed)
-    model = MSFERNet(speed.CLASSES, dropout=settings.dropout)
-    kept = fit(model, images, labels, settings, cross_entropy(settings)).weights
+    torch.manual_seed(SETTINGS.seed)
+    model = MSFERNet(speed.CLASSES, dropout=SETTINGS.dropout)
+    kept = fit(model, images, labels, SETTINGS, Objective(cross_entropy(SETTINGS))).weights
 
-    side = settings.small_side if small else 48
-    step = speed.Step(FP32, settings, images, labels, side)
-    numbers = settings.seed * 1000 + 1  # as `fit` seeds its first epoch
-    torch.manual_seed(numbers)
-    step.order_numbers.manual_seed(numbers)
-    step.view_numbers.manual_seed(numbers * 1000)
-    step.take(number=0)
-    for name, weights in step.model.state_dict().items():
-        assert torch.equal(weights, model.state_dict()[name]), name
-    # What is kept of the average is rounded, and batch norm's statistics are no longer its own.
-    average = rounded(step.average.state_dict())
+    step = speed.TimedStep(FP32, SETTINGS, images, labels)
+    step.take()
+    # What is kept of the average is quantized, and its batch norms are recalibrated.
+    average = quantize(step.average.network.state_dict())
     for name, _ in model.named_parameters():
         assert torch.equal(average[name], kept[name]), name
 
 
 def test_a_step_takes_longer_than_its_network():
-    whole, network = speed.Step(FP32, SETTINGS).take()
+    whole, network = speed.TimedStep(FP32, SETTINGS).take()
     assert 0 < network < whole
 
 
@@ -124,7 +117,7 @@ def test_kinds_of_work(name, kind):
 
 
 def test_most_of_a_step_is_convolution():
-    shares = speed.shares_by_kind(speed.Step(FP32, SETTINGS), steps=1)
+    shares = speed.shares_by_kind(speed.TimedStep(FP32, SETTINGS), steps=1)
     assert shares.sum() == pytest.approx(1)
     assert shares.idxmax() == "convolution"
     assert shares["fused by the compiler"] == 0

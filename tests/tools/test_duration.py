@@ -35,14 +35,14 @@ def test_faces_are_those_of_every_run():
 def test_the_rate_is_that_of_the_timed_steps(monkeypatch):
     asked = []
 
-    class Step:
+    class TimedStep:
         def __init__(self, variant, settings):
             asked.append((variant.precision, settings.batch_size))
 
         def take(self, number=0):
             return (9.0, 0.0) if number == 0 else (2.0, 1.0)  # the first one is not counted
 
-    monkeypatch.setattr(duration, "Step", Step)
+    monkeypatch.setattr(duration, "TimedStep", TimedStep)
     monkeypatch.setattr(duration, "best_device", lambda: "cpu")
     assert duration.faces_a_second(load("paper")) == duration.BATCH / 2
     assert asked[0][1] == duration.BATCH and asked[0][0] != "auto"
@@ -52,7 +52,7 @@ def test_it_is_told_with_the_way_that_takes_minutes(monkeypatch):
     monkeypatch.setattr(duration, "faces_a_second", lambda study: 10.0)
     monkeypatch.setattr(duration, "faces_to_learn", lambda study: 10 * 7200.0 * 5)
     lines = []
-    duration.tell("paper", lines.append)
+    duration.estimate("paper", lines.append)
     assert lines[0].startswith("Precision ")
     assert "about 10 hours here" in lines[1] and "`fer study paper --published`" in lines[1]
 

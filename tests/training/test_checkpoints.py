@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from test_loop import bars
 
 from fer_lib.errors import UserError
 from fer_lib.models.card import Card
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.msfernet import MSFERNet
-from fer_lib.models.quantization import rounded
+from fer_lib.models.quantization import quantize
 from fer_lib.models.weights import load_encoder, load_model, read_weights, save_weights
 from fer_lib.params import Architecture
 from fer_lib.training import checkpoints
@@ -60,9 +61,9 @@ def test_the_same_weights_are_the_same_bytes(stored, tmp_path):
         assert other.read_bytes() == path.read_bytes()
 
 
-def test_rounded_weights_are_a_quarter_of_the_size_and_come_back_exactly(stored, tmp_path):
+def test_quantized_weights_are_a_quarter_of_the_size_and_come_back_exactly(stored, tmp_path):
     model, path = stored
-    weights = rounded(model.state_dict())
+    weights = quantize(model.state_dict())
     save_weights(tmp_path / "small.safetensors", weights, card())
     assert (tmp_path / "small.safetensors").stat().st_size < 0.5 * path.stat().st_size
     again, _ = load_model(tmp_path / "small.safetensors")
@@ -137,3 +138,13 @@ def test_a_run_keeps_the_commit_it_was_begun_at(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_lib.training.checkpoints.code_commit", lambda code: "another")
     assert trained_at(checkpoint) == code_commit()
     assert trained_at(tmp_path / "other.pt") == "another"
+
+
+def test_fingerprint_tells_settings_and_data_apart():
+    images, labels = bars()
+    name = checkpoints.fingerprint({"lr": 1}, [images, labels])
+    assert name == checkpoints.fingerprint({"lr": 1}, [images.clone(), labels])
+    assert name != checkpoints.fingerprint({"lr": 2}, [images, labels])
+    other = images.clone()
+    other[0, 0, 0] += 1
+    assert name != checkpoints.fingerprint({"lr": 1}, [other, labels])

@@ -8,7 +8,7 @@ import torch
 
 from fer_lib.models.msfernet import Encoder
 from fer_lib.params import Architecture, Training
-from fer_lib.training import cross_validation as crossvalidation
+from fer_lib.training import cross_validation
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8, 8))
 SETTINGS = Training(seed=3, epochs=1, batch_size=6, lr=0.01, precision="32-true")
@@ -32,7 +32,7 @@ def encoder() -> Encoder:
 
 
 def run(encoder, task, folder, settings=SETTINGS) -> np.ndarray:
-    return crossvalidation.cross_validate(
+    return cross_validation.cross_validate(
         encoder, **task, settings=settings, classes=7, folder=folder, title="test"
     )
 
@@ -56,7 +56,7 @@ def test_finished_folds_cost_nothing_and_others_run_anew(encoder, task, tmp_path
         raise AssertionError("trained again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(crossvalidation, "fit", no_training)
+        patch.setattr(cross_validation, "fit", no_training)
         np.testing.assert_array_equal(run(encoder, task, tmp_path), logits)
         with pytest.raises(AssertionError, match="trained again"):
             run(encoder, task, tmp_path, SETTINGS.model_copy(update={"lr": 0.02}))
@@ -67,7 +67,7 @@ def test_finished_folds_cost_nothing_and_others_run_anew(encoder, task, tmp_path
 
 def test_the_encoder_is_a_start_and_stays_as_it_is(encoder, task, tmp_path):
     before = copy.deepcopy(encoder.state_dict())
-    model = crossvalidation.classifier_on(encoder, 7, SETTINGS)
+    model = cross_validation.classifier_on(encoder, 7, SETTINGS)
     assert model.encoder is not encoder
     for name, tensor in model.encoder.state_dict().items():
         torch.testing.assert_close(tensor, before[name])
@@ -77,9 +77,14 @@ def test_the_encoder_is_a_start_and_stays_as_it_is(encoder, task, tmp_path):
 
 
 def test_another_start_is_another_run(encoder, task):
-    name = crossvalidation.run_name("x", encoder, SETTINGS, task["images"])
+    def name(encoder=encoder, classes=7, images=task["images"], draw=SETTINGS):
+        model = cross_validation.classifier_on(encoder, classes, draw)
+        return cross_validation.run_name("x", model, SETTINGS, images)
+
     torch.manual_seed(1)
     other = Encoder(SMALL)
-    assert name == crossvalidation.run_name("x", encoder, SETTINGS, task["images"])
-    assert name != crossvalidation.run_name("x", other, SETTINGS, task["images"])
-    assert name != crossvalidation.run_name("x", encoder, SETTINGS, task["images"] + 1)
+    assert name() == name()
+    assert name() != name(encoder=other)
+    assert name() != name(images=task["images"] + 1)
+    assert name() != name(classes=3)
+    assert name() != name(draw=SETTINGS.model_copy(update={"seed": 4}))  # the new layer's weights

@@ -1,18 +1,18 @@
-"""Recorded steps, on a stand-in for a GPU: what is run, what is repeated, from where it reads."""
+"""Steps as CUDA graphs, on a stand-in for a GPU: what runs, what is replayed, where it reads."""
 
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from fer_lib.training.cuda_graph import WARM_UP, Recorded
+from fer_lib.training.cuda_graph import WARM_UP, GraphedStep
 
 
 class Gpu:
-    """Keeps what is recorded, and repeats it in place as a CUDA graph does."""
+    """Keeps what is captured, and repeats it in place as a CUDA graph does."""
 
     def __init__(self, monkeypatch):
-        self.recordings, self.replays, self.open = 0, 0, None
+        self.replays = 0
         as_tensor = torch.as_tensor
         monkeypatch.setattr(torch, "as_tensor", lambda value, device: as_tensor(value))
         monkeypatch.setattr(torch.cuda, "Stream", lambda: self)
@@ -30,13 +30,13 @@ class Gpu:
 
     def replay(self):
         self.replays += 1
-        for result, fresh in zip(self.step.results, self.function(*self.step.held), strict=True):
+        for result, fresh in zip(self.step.results, self.function(*self.step.inputs), strict=True):
             result.copy_(fresh)
 
 
 @pytest.fixture
 def step(monkeypatch):
-    """A recorded function of a tensor and a number, and the stand-in it runs on."""
+    """A graphed function of a tensor and a number, and the stand-in it runs on."""
     gpu, seen = Gpu(monkeypatch), []
 
     def function(x, factor):
@@ -45,20 +45,20 @@ def step(monkeypatch):
         return x * factor, x.sum()
 
     gpu.function = lambda x, factor: (x * factor, x.sum())
-    gpu.step = Recorded(function)
+    gpu.step = GraphedStep(function)
     return gpu.step, gpu, seen
 
 
-def test_runs_then_records_then_repeats(step):
+def test_runs_then_captures_then_replays(step):
     take, gpu, seen = step
     for number in range(8):
         product, total = take(torch.full((4,), float(number)), 0.5)
         assert product.tolist() == [number / 2] * 4 and total == 4 * number
-    assert len(seen) == WARM_UP + 1  # the recording is the last call that Python makes
+    assert len(seen) == WARM_UP + 1  # the capture is the last call that Python makes
     assert gpu.replays == 8 - WARM_UP
 
 
-def test_another_size_is_recorded_anew(step):
+def test_another_size_is_captured_anew(step):
     take, _, seen = step
     for size in (4, 6):
         for number in range(6):
@@ -72,4 +72,4 @@ def test_what_is_given_stays_as_it_is(step):
     for _ in range(6):
         take(given, 2.0)
     assert given.tolist() == [1.0] * 4
-    assert all(held is not given for held in take.held)
+    assert all(static is not given for static in take.inputs)

@@ -10,7 +10,9 @@ from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.training.distillation import Teachers, load_teachers
-from fer_lib.training.loop import cross_entropy, fit
+from fer_lib.training.loop import fit
+from fer_lib.training.losses import cross_entropy
+from fer_lib.training.objective import Objective
 
 
 class Says(nn.Module):
@@ -59,8 +61,10 @@ def taught(weight, teacher, asked):
     )
     torch.manual_seed(0)
     return fit(
-        MSFERNet(4, SMALL), images, labels, settings, cross_entropy(settings),
-        validation=(images, (labels + asked) % 4), teacher=teacher,
+        MSFERNet(4, SMALL), images, labels, settings,
+        Objective(
+            cross_entropy(settings), teacher=teacher, validation=(images, (labels + asked) % 4)
+        ),
     ).history[-1]["val_accuracy"]  # fmt: skip
 
 
@@ -81,8 +85,9 @@ def test_a_network_follows_its_teacher_by_the_weight_it_has():
 def test_weight_and_teacher_belong_together(weight, teacher):
     images, labels = bars()
     settings = SETTINGS.model_copy(update={"teacher_weight": weight})
+    objective = Objective(cross_entropy(settings), teacher=teacher)
     with pytest.raises(UserError, match=r"change teacher_weight or teachers in params\.yaml"):
-        fit(MSFERNet(4, SMALL), images, labels, settings, cross_entropy(settings), teacher=teacher)
+        fit(MSFERNet(4, SMALL), images, labels, settings, objective)
 
 
 def test_a_missing_teacher_is_named(tmp_path):

@@ -10,11 +10,8 @@ from imports import ROOT
 from typer.testing import CliRunner
 
 from fer_lib.errors import UserError
-from fer_lib.models import quantization as eight_bits
-from fer_lib.training import augment
-from fer_lib.training import loop as training
-from fer_lib.training import optimizers as muon
-from fer_lib.training import two_head as two_head_training
+from fer_lib.models import quantization
+from fer_lib.training import augment, average, loop, optimizers, tasks
 from fer_tools.cli.main import app
 from fer_tools.record import golden
 
@@ -31,7 +28,7 @@ def test_reproduces(name):
 
 def fit_with(**factors):
     """`fit` with settings multiplied."""
-    original = training.fit
+    original = tasks.fit
 
     def fit(model, images, labels, settings, *rest, **more):
         changes = {name: factor * getattr(settings, name) for name, factor in factors.items()}
@@ -41,7 +38,7 @@ def fit_with(**factors):
 
 
 def settings_with(make, **factors):
-    """An objective's maker with settings multiplied."""
+    """A loss's maker with settings multiplied."""
 
     def changed(settings):
         changes = {name: factor * getattr(settings, name) for name, factor in factors.items()}
@@ -65,34 +62,34 @@ class Functional:
 
 MUTATIONS = {
     "learning rate, 1 %": (
-        "intensity-vgg", training, "learning_rate",
-        lambda *a, original=training.learning_rate: 1.01 * original(*a),
+        "intensity-vgg", loop, "learning_rate",
+        lambda *a, original=loop.learning_rate: 1.01 * original(*a),
     ),
     "learning rate of a fold, 1 %": (
-        "ckplus", training, "learning_rate",
-        lambda *a, original=training.learning_rate: 1.01 * original(*a),
+        "ckplus", loop, "learning_rate",
+        lambda *a, original=loop.learning_rate: 1.01 * original(*a),
     ),
-    "decay of the moving average": ("intensity-vgg", training, "fit", fit_with(ema_decay=0.9)),
-    "weight decay": ("teacher", training, "fit", fit_with(weight_decay=1.2)),
-    "seed": ("intensity-vgg", training, "fit", fit_with(seed=2)),
+    "decay of the moving average": ("intensity-vgg", tasks, "fit", fit_with(ema_decay=0.9)),
+    "weight decay": ("teacher", tasks, "fit", fit_with(weight_decay=1.2)),
+    "seed": ("intensity-vgg", tasks, "fit", fit_with(seed=2)),
     "label smoothing": (
-        "teacher", training, "cross_entropy",
-        settings_with(training.cross_entropy, label_smoothing=1.1),
+        "teacher", tasks, "cross_entropy",
+        settings_with(tasks.cross_entropy, label_smoothing=1.1),
     ),
-    "mixup": ("intensity", training, "fit", fit_with(mixup=1.1)),
+    "mixup": ("intensity", tasks, "fit", fit_with(mixup=1.1)),
     "temperature": (
-        "pretrain", training, "contrast", settings_with(training.contrast, temperature=1.02)
+        "pretrain", tasks, "contrast", settings_with(tasks.contrast, temperature=1.02)
     ),
-    "teachers' weight": ("classes", training, "fit", fit_with(teacher_weight=0.98)),
+    "teachers' weight": ("classes", tasks, "fit", fit_with(teacher_weight=0.98)),
     "intensity head's weight": (
-        "intensity-vgg", two_head_training, "two_head_loss",
-        settings_with(two_head_training.two_head_loss, intensity_weight=1.02),
+        "intensity-vgg", tasks, "two_head_loss",
+        settings_with(tasks.two_head_loss, intensity_weight=1.02),
     ),
-    "Muon's momentum": ("teacher", muon, "MOMENTUM", 0.89),
-    "seven bits": ("intensity-vgg", eight_bits, "LARGEST", 63),
+    "Muon's momentum": ("teacher", optimizers, "MOMENTUM", 0.89),
+    "seven bits": ("intensity-vgg", quantization, "LARGEST", 63),
     "bilinear views": ("intensity-vgg", augment, "F", Functional()),
-    "statistics not counted anew": (
-        "intensity-vgg", training, "update_bn", lambda *_: None
+    "batch norm not recalibrated": (
+        "intensity-vgg", average, "update_bn", lambda *_: None
     ),
 }  # fmt: skip
 
@@ -105,7 +102,7 @@ def test_a_change_of_what_is_computed_is_found(monkeypatch, change):
 
 
 def test_a_notebook_that_fails_is_told(monkeypatch):
-    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(tasks, "fit", None)
     with pytest.raises(UserError, match=r"45_train_intensity.ipynb fails in cell \d+ .*TypeError"):
         golden.run("intensity-vgg")
     assert "fails in cell" in golden.check(["intensity-vgg"])["intensity-vgg"][0]

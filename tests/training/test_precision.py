@@ -14,7 +14,9 @@ from fer_lib import precision, processes
 from fer_lib.errors import UserError
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.params import Architecture, Training
-from fer_lib.training.loop import cross_entropy, fit
+from fer_lib.training.loop import fit
+from fer_lib.training.losses import cross_entropy
+from fer_lib.training.objective import Objective
 from fer_lib.training.optimizers import make_optimizer
 from fer_tools.cli.main import app
 
@@ -129,7 +131,7 @@ def test_fit_compiles_only_what_pays(monkeypatch):
     images, labels = torch.zeros((8, 48, 48), dtype=torch.uint8), torch.arange(8) % 2
     for least, count in ((9, 0), (8, 1)):
         monkeypatch.setitem(precision.COMPILE_PAYS, precision.best_device(), least)
-        fit(MSFERNet(2, TINY), images, labels, settings, cross_entropy(settings))
+        fit(MSFERNet(2, TINY), images, labels, settings, Objective(cross_entropy(settings)))
         assert len(compiled) == count
 
 
@@ -162,10 +164,10 @@ def test_fit_computes_in_the_precision_that_is_resolved(computer, monkeypatch):
             return self.linear(faces.mean(dim=(1, 2)))
 
     images, labels = torch.zeros((8, 48, 48), dtype=torch.uint8), torch.arange(8) % 2
-    fit(Watched(), images, labels, SETTINGS, cross_entropy(SETTINGS))
+    fit(Watched(), images, labels, SETTINGS, Objective(cross_entropy(SETTINGS)))
     assert not any(seen)
     asked = SETTINGS.model_copy(update={"precision": "bf16-mixed"})
-    fit(Watched(), images, labels, asked, cross_entropy(asked))
+    fit(Watched(), images, labels, asked, Objective(cross_entropy(asked)))
     assert any(seen)
 
 

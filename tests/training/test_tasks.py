@@ -29,10 +29,9 @@ from fer_lib.models.msfernet import Encoder, MSFERNet
 from fer_lib.models.weights import read_weights, save_weights
 from fer_lib.params import Architecture, Training, load
 from fer_lib.paths import intensity_folder
-from fer_lib.training import loop as training
-from fer_lib.training import tasks as train_command
+from fer_lib.training.tasks import prepare
 from fer_tools.cli.main import app
-from fer_tools.study import schedule as train_study
+from fer_tools.study import schedule, train
 
 TINY = {"first_width": 4, "second_width": 4, "widths": [8, 8]}
 ARCH = Architecture(first_width=4, second_width=4, widths=(8, 8))
@@ -85,17 +84,17 @@ def fer_train(task, study="sample"):
     return CliRunner().invoke(app, ["train", study, task])
 
 
-def up_to_the_checkpoint(notebook, **parameters):
-    """What a notebook's variables are once it has named its checkpoint."""
+def prepared_by(notebook, **parameters):
+    """The run that a notebook prepares."""
     values: dict = {}
     for cell in nbformat.read(ROOT / "notebooks" / notebook, as_version=4).cells:
         if cell.cell_type == "code":
             exec(cell.source, values)
             if "parameters" in cell.metadata.get("tags", []):
                 values |= parameters
-            if "checkpoint" in values:
-                return values
-    raise AssertionError(f"{notebook} names no checkpoint")
+            if "run" in values:
+                return values["run"]
+    raise AssertionError(f"{notebook} prepares no run")
 
 
 @pytest.mark.parametrize(
@@ -112,26 +111,22 @@ def up_to_the_checkpoint(notebook, **parameters):
 def test_the_run_is_the_one_of_the_notebook(project, notebook, task):
     mpl.use("Agg")
     names = {} if task == "pretrain" else {"task": task}
-    theirs = up_to_the_checkpoint(notebook, study="sample", **names)
-    ours = train_command.prepare("sample", task)
-    assert ours.checkpoint == theirs["checkpoint"]
-    for name, weights in theirs["model"].state_dict().items():
+    theirs, ours = prepared_by(notebook, study="sample", **names), prepare("sample", task)
+    assert ours.checkpoint == theirs.checkpoint
+    for name, weights in theirs.model.state_dict().items():
         assert torch.equal(weights, ours.model.state_dict()[name]), name
 
 
 def test_one_process_leaves_what_the_notebook_takes_over(project):
     result = fer_train("pretrain")
     assert result.exit_code == 0, result.output
-    run = train_command.prepare("sample", "pretrain")
+    run = prepare("sample", "pretrain")
     assert str(run.checkpoint) in result.output
     assert "dvc repro studies/dvc.yaml:pretrain@sample" in result.output
     assert run.checkpoint.with_suffix(".commit").is_file()
     before = run.checkpoint.read_bytes()
     rows = []
-    training.fit(
-        run.model, *run.training, run.settings, run.objective, views=2,
-        checkpoint=run.checkpoint, on_epoch=rows.append,
-    )  # fmt: skip
+    run.fit(rows.append)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert run.checkpoint.read_bytes() == before
 
@@ -165,20 +160,20 @@ def test_a_batch_that_cannot_be_shared_is_refused(project):
         world_size = 3
 
     with pytest.raises(UserError, match="batch of 8 faces cannot be shared evenly by 3 processes"):
-        train_command.train(train_command.prepare("sample", "fer13-7"), Three())  # type: ignore
+        train.train(prepare("sample", "fer13-7"), Three())  # type: ignore
 
 
 def test_processes_that_train_together_end_where_another_run_holds_the_checkpoint(project):
     class First:
         world_size, is_global_zero = 2, True
 
-    run = train_command.prepare("sample", "fer13-7")
+    run = prepare("sample", "fer13-7")
     with (
         alone(run.checkpoint),
-        patch.object(train_command, "_gathered", lambda value, _: [value, False]),
+        patch.object(train, "_gathered", lambda value, _: [value, False]),
         pytest.raises(UserError, match="another run trains this one: wait until it is finished"),
     ):
-        train_command.train(run, First())  # type: ignore
+        train.train(run, First())  # type: ignore
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
@@ -186,7 +181,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were started on a machine with 1 GPU"):
-        train_command.connect(Training(seed=1, epochs=1, batch_size=2, lr=0.1, precision="32-true"))
+        train.connect(Training(seed=1, epochs=1, batch_size=2, lr=0.1, precision="32-true"))
 
 
 def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
@@ -197,7 +192,7 @@ def test_two_processes_agree_and_go_on_after_a_kill(project, tmp_path_factory):
     for name, weights in first["model"].items():
         assert torch.equal(weights, second["model"][name]), name
     (undisturbed,) = (project / ".scratch").glob("*.pt")
-    assert undisturbed == train_command.prepare("sample", "fer13-7").checkpoint
+    assert undisturbed == prepare("sample", "fer13-7").checkpoint
     assert {file.suffix for file in undisturbed.parent.glob("*.*")} == {".pt", ".commit"}
 
     assert status[0] == -signal.SIGKILL
@@ -216,7 +211,7 @@ def test_what_a_run_hands_on_is_its_network_and_nothing_is_written_twice(project
     for task, file in (("pretrain", "encoder"), ("teacher-1", "teachers/teacher-1")):
         path = project / "build" / "sample" / f"{file}.safetensors"
         assert fer_train(task).exit_code == 0
-        run = train_command.prepare("sample", task)
+        run = prepare("sample", task)
         kept = torch.load(run.checkpoint)["best"]["weights"]
         weights, card = read_weights(path)
         for name, values in weights.items():
@@ -229,7 +224,7 @@ def test_what_a_run_hands_on_is_its_network_and_nothing_is_written_twice(project
 
 
 def test_a_network_waits_for_those_it_learns_from():
-    listed = train_study.jobs(load("paper"))
+    listed = schedule.jobs(load("paper"))
     assert len(listed) == len(set(map(str, listed)))
     for place, job in enumerate(listed):
         assert set(job.after) <= set(listed[:place])
@@ -237,6 +232,12 @@ def test_a_network_waits_for_those_it_learns_from():
     assert needs["fer13-7-seed-3"] == {"pretrain", *(f"teacher-{number}" for number in range(1, 6))}
     assert needs["fer13-3-seed-3"] == {"fer13-7-seed-3"}
     assert needs["ferplus-7"] == {"fer13-7"}
+
+
+def printing(text, code):
+    """A process that prints a text, then runs some code."""
+    program = f"print({text!r}, flush=True)\n{code}"
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
@@ -252,12 +253,10 @@ def test_without_votes_the_networks_that_learn_them_are_left_out(without_votes, 
 
     def start(study, job, at_once):
         begun.append(str(job))
-        train_study._log(study, job).parent.mkdir(parents=True, exist_ok=True)
-        train_study._log(study, job).write_text("done\n")
-        return subprocess.Popen([sys.executable, "-c", ""])
+        return printing("done", "")
 
-    monkeypatch.setattr(train_study, "_start", start)
-    train_study.train_all("sample", 4, said.append)
+    monkeypatch.setattr(schedule, "_start", start)
+    schedule.train_all("sample", 4, said.append)
     assert "fer13-3-seed-2" in begun
     assert not [job for job in begun if "ferplus" in job]
     assert said[0] == "There are no FER+ votes: ferplus-7 and ferplus-7-vgg are left out."
@@ -267,7 +266,7 @@ def test_without_votes_the_networks_that_learn_them_are_left_out(without_votes, 
 
 def test_without_votes_notebook_45_says_so_and_leaves_a_record(without_votes):
     with pytest.raises(LeftOut, match=r"no FER\+ votes.* left out"):
-        up_to_the_checkpoint("45_train_intensity.ipynb", study="sample", task="ferplus-7")
+        prepared_by("45_train_intensity.ipynb", study="sample", task="ferplus-7")
     folder = intensity_folder("sample", "ferplus-7")
     assert json.loads((folder / "ferplus-7.json").read_text()) == {"left_out": "no FER+ votes"}
     assert not list((without_votes / "build").rglob("ferplus-7*.safetensors"))
@@ -276,15 +275,15 @@ def test_without_votes_notebook_45_says_so_and_leaves_a_record(without_votes):
 
 def test_a_whole_study_is_trained_and_every_notebook_takes_it_over(project, monkeypatch):
     """One run is a process of its own, as in use; the others are forks, which import nothing."""
-    start = train_study._start
+    start = schedule._start
 
     def start_or_fork(study, job, at_once):
         if job.task == "ferplus-7-vgg":
             return start(study, job, at_once)
         words = ["train", study, job.task, "--seed", str(job.seed)]
-        return Forked(words, train_study._log(study, job))
+        return Forked(words)
 
-    monkeypatch.setattr(train_study, "_start", start_or_fork)
+    monkeypatch.setattr(schedule, "_start", start_or_fork)
     mpl.use("Agg")
     result = CliRunner().invoke(app, ["train", "sample", "--at-once", "2"])
     assert result.exit_code == 0, result.output
@@ -297,7 +296,7 @@ def test_a_whole_study_is_trained_and_every_notebook_takes_it_over(project, monk
         ("45_train_intensity.ipynb", {"task": "ferplus-7"}),
         ("45_train_intensity.ipynb", {"task": "ferplus-7-vgg"}),
     ):
-        checkpoint = up_to_the_checkpoint(notebook, study="sample", **names)["checkpoint"]
+        checkpoint = prepared_by(notebook, study="sample", **names).checkpoint
         assert torch.load(checkpoint)["going"] == [], (notebook, names)  # finished
 
 
@@ -309,8 +308,8 @@ def test_its_runs_end_with_a_killed_command(project):
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "fer_tools.cli.main", "train", "sample", "--at-once", "1"]
     parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    bar = project / ".scratch" / "logs" / "sample-pretrain.bar"
-    while not (bar.is_file() and bar.stat().st_size):
+    log = schedule.log_file("sample", schedule.Job("pretrain"))
+    while not (log.is_file() and '{"epoch"' in log.read_text()):
         assert parent.poll() is None
         time.sleep(0.1)
     (run,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
@@ -325,16 +324,13 @@ def test_a_run_that_fails_is_told_and_ends_the_others(project, monkeypatch):
     begun = {}
 
     def start(study, job, at_once):
-        log = train_study._log(study, job)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("a line\nthe reason\n")
         code = "import time; time.sleep(60)" if job.task == "pretrain" else "raise SystemExit(2)"
-        begun[job.task] = subprocess.Popen([sys.executable, "-c", code])
+        begun[job.task] = printing("a line\nthe reason", code)
         return begun[job.task]
 
-    monkeypatch.setattr(train_study, "_start", start)
+    monkeypatch.setattr(schedule, "_start", start)
     with pytest.raises(UserError, match=r"teacher-1 failed \(.*teacher-1.txt\): the reason"):
-        train_study.train_all("sample", 2, print)
+        schedule.train_all("sample", 2, print)
     assert set(begun) == {"pretrain", "teacher-1"}
     assert begun["pretrain"].poll() is not None
 
