@@ -3,7 +3,7 @@
 Slow movement is no jump: a ramp or a wave has none. A jump is searched for as a cut between two
 levels (PELT), and kept if the line really jumps there: the 0.3 s after it differ from the 0.3 s
 before it by most of what the levels differ, and by several times as much as elsewhere in the line.
-The noise is judged from means of whole seconds, for neighbouring frames share their errors.
+The noise is judged from means of half seconds, for neighbouring frames share their errors.
 """
 
 from itertools import pairwise
@@ -20,7 +20,8 @@ LEAST_NOISE = 0.06  # of a second's mean, so that a long video does not show tin
 MOST_SHARE = 0.6  # of the levels' difference that must happen at once
 TIMES_USUAL = 4.0  # robust standard deviations of such differences that a jump must exceed
 SLOWEST = 0.2  # seconds from frame to frame, above which jumps cannot be told from movement
-NORMAL_MEDIAN = 0.6745  # median of |N(0, 1)|
+NORMAL_MEDIAN, NORMAL_QUARTER = 0.6745, 0.3186  # median and first quartile of |N(0, 1)|
+BATCH = 0.5  # seconds, over which frames may share their errors
 
 
 def interval_means(edges: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
@@ -51,9 +52,10 @@ def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float
     The line, as means of 0.1 s, is cut so that the squared distance from each level's mean plus a
     penalty for each cut is least (PELT, Killick et al. 2012; library `ruptures`). The penalty is
     :math:`3 \sigma^2 \ln n`, that of the Bayesian information criterion as Zhang & Siegmund (2007)
-    corrected it for cuts. :math:`\sigma^2` is ten times the variance of one-second means (batch
-    means, Wu & Zhao 2007), robustly from their successive differences: what frames share over a
-    second counts as noise, and so does slow movement. Of these cuts the jumps are kept.
+    corrected it for cuts. :math:`\sigma^2` is five times the variance of half-second means (batch
+    means, Wu & Zhao 2007), robustly from their successive differences, of which up to three
+    quarters may be movement: what frames share over half a second counts as noise. Of these cuts
+    the jumps are kept.
 
     A face that is away for less than a second does not end the search; what happens in a longer
     gap is not known.
@@ -71,14 +73,18 @@ def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float
     samples = interval_means(edges, values, SAMPLE)
     seen = np.flatnonzero(np.isfinite(samples))
     penalty = 3 * _second_noise(edges, values) ** 2 / SAMPLE * np.log(max(len(seen), 2))
+    stretches = [
+        places for places in np.split(seen, np.flatnonzero(np.diff(seen) > BRIDGED) + 1)
+        if len(places) >= 2 * SHORTEST
+    ]  # fmt: skip
+    steps = [_steps(samples[places]) for places in stretches]
+    usual = _quarter(np.concatenate([s[NEAR:-NEAR] for s in steps])) if steps else 0.0
     found = []
-    for places in np.split(seen, np.flatnonzero(np.diff(seen) > BRIDGED) + 1):
-        if len(places) < 2 * SHORTEST:
-            continue
+    for places, step in zip(stretches, steps, strict=True):
         stretch = samples[places]
         # The linear kernel's cost is the squared distance from the mean; this one runs in C.
         search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(stretch[:, None])
-        cuts = _jumps(stretch, search.predict(pen=penalty)[:-1])
+        cuts = _jumps(stretch, step, TIMES_USUAL * usual, search.predict(pen=penalty)[:-1])
         for first, cut, last in _between(cuts, len(stretch)):
             found.append({
                 "time_s": _first_frame(edges, values, edges[0] + places[cut] * SAMPLE),
@@ -90,19 +96,32 @@ def change_points(edges: np.ndarray, values: np.ndarray) -> list[dict[str, float
 
 def _second_noise(edges: np.ndarray, values: np.ndarray) -> float:
     """Standard deviation of one-second means about their level, robustly."""
-    steps = np.abs(np.diff(interval_means(edges, values, 1.0)))
-    steps = steps[np.isfinite(steps)]
-    spread = float(np.median(steps)) / NORMAL_MEDIAN / 2**0.5 if len(steps) else 0.0
-    return max(LEAST_NOISE, spread)
+    steps = np.diff(interval_means(edges, values, BATCH))
+    return max(LEAST_NOISE, _quarter(steps[np.isfinite(steps)]) * (BATCH / 2) ** 0.5)
 
 
-def _jumps(samples: np.ndarray, cuts: list[int]) -> list[int]:
-    """Those of the cuts, moved to the steepest place near them, at which the line jumps."""
+def _quarter(steps: np.ndarray) -> float:
+    """Standard deviation of what is usual; up to three quarters of the steps may be movement."""
+    return float(np.quantile(np.abs(steps), 0.25)) / NORMAL_QUARTER if len(steps) else 0.0
+
+
+def _steps(samples: np.ndarray) -> np.ndarray:
+    """(N + 1,): the mean of the `NEAR` samples after each place less that of those before it."""
     sums = np.append(0.0, np.cumsum(samples))
-    steps = np.zeros(len(samples) + 1)  # at each place: the NEAR samples after it less those before
-    inner = slice(NEAR, len(samples) + 1 - NEAR)
-    steps[inner] = (sums[2 * NEAR :] - 2 * sums[NEAR:-NEAR] + sums[: -2 * NEAR]) / NEAR
-    usual = float(np.median(np.abs(steps[inner]))) / NORMAL_MEDIAN
+    steps = np.zeros(len(samples) + 1)
+    steps[NEAR:-NEAR] = (sums[2 * NEAR :] - 2 * sums[NEAR:-NEAR] + sums[: -2 * NEAR]) / NEAR
+    return steps
+
+
+def _jumps(samples: np.ndarray, steps: np.ndarray, least: float, cuts: list[int]) -> list[int]:
+    """Those of the cuts, moved to the steepest place near them, at which the line jumps.
+
+    Args:
+        samples: (N,) of an unbroken stretch.
+        steps: of `_steps`.
+        least: size of a step that is a jump.
+        cuts: places between samples.
+    """
     steepest = (
         max(range(max(cut - 2, 0), min(cut + 3, len(steps))), key=lambda i: abs(steps[i]))
         for cut in cuts
@@ -110,7 +129,7 @@ def _jumps(samples: np.ndarray, cuts: list[int]) -> list[int]:
     kept: list[int] = []
     for cut in sorted(set(steepest), key=lambda cut: -abs(steps[cut])):
         far = all(abs(cut - other) >= SHORTEST for other in kept)
-        if far and abs(steps[cut]) >= TIMES_USUAL * usual:
+        if far and abs(steps[cut]) >= least:
             kept.append(cut)
     kept.sort()
     while kept:

@@ -120,17 +120,17 @@ def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.n
     step = _mean_step(times, values)
     parts = _parts(times, values, step)
     level, variance = smooth_parts(times, values, parts, seconds)
-    noise = max(
+    noise = np.fmax(
         frame_noise(times, values, seconds), shared_noise(times, values, parts, seconds)
     )  # fmt: skip
     if step > seconds:  # hardly a neighbour to learn from: there is nothing to say how sure it is
-        noise = math.nan
+        noise[:] = np.nan
     return level, noise * np.sqrt(variance)
 
 
 def shared_noise(
     times: np.ndarray, values: np.ndarray, parts: list[slice], seconds: float
-) -> float:
+) -> np.ndarray:
     r"""Noise of independent frames that would leave the level as unsure as these frames do.
 
     Neighbouring frames share their errors, so their mean is less sure than their number says. With
@@ -139,7 +139,9 @@ def shared_noise(
     .. math:: \sum_k \gamma_k \frac{d}{4S} \Big(1 + \frac{|k| d}{S}\Big) e^{-|k| d / S}
 
     (:math:`e^{-|a|/S}` convolved with itself). Residuals are those from a line that is smoothed
-    `PILOT` times as much, so movement that is fast for it counts as noise and widens the band.
+    `PILOT` times as much, so fast movement counts as noise: the band is wide where the line moves.
+    The covariances are local means with the same time constant; where they come out small by
+    chance, their median over the line counts.
 
     Args:
         times: (N,) seconds, growing.
@@ -148,23 +150,24 @@ def shared_noise(
         seconds: time constant S, above 0.
 
     Returns:
-        At least 0; 0 where there are too few frames to tell.
+        (N,) at least 0; all 0 where there are too few frames to estimate it.
     """
     step = _mean_step(times, values)
+    there = np.isfinite(values)
     if step == 0:
-        return 0.0
+        return np.zeros(len(values))
     pilot, _ = smooth_parts(times, values, parts, PILOT * seconds)
-    residuals = values - pilot
-    there = np.isfinite(residuals)
-    residuals = np.where(there, residuals, 0.0)
-    variance = 0.0
+    residuals = np.where(there, values - pilot, 0.0)
+    products = np.zeros(len(values))
     for lag in range(min(int(REACH * seconds / step) + 1, len(values))):
-        end = len(values) - lag
-        pairs = max(int((there[lag:] & there[:end]).sum()), 1)
-        age = lag * step / seconds
+        end, age = len(values) - lag, lag * step / seconds
         weight = (1 + age) * math.exp(-age) * (1 if lag == 0 else 2)
-        variance += weight * float(residuals[lag:] @ residuals[:end]) / pairs
-    return math.sqrt(max(variance, 0.0))
+        product = weight / 2 * residuals[lag:] * residuals[:end]
+        for middle in (lag // 2, lag - lag // 2):  # of an odd lag: the two frames nearest to it
+            products[middle : middle + end] += product
+    stretch = stretches(there)
+    local, _ = smooth_parts(times, np.where(there, products, np.nan), stretch, PILOT * seconds)
+    return np.sqrt(np.fmax(np.fmax(local, np.nanmedian(local)), 0.0))
 
 
 def frame_noise(time_s: np.ndarray, values: np.ndarray, seconds: float) -> float:
