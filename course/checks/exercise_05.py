@@ -3,13 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import ruptures
 
 from fer_lib.inference.valence import valence, valence_probabilities
 from fer_lib.labels import FER_CLASSES
 from fer_tools.course.expectations import array, holds, same
-from fer_tools.rtfer import session
 from fer_tools.rtfer.smoothing import LiveSmoother
 
 
@@ -149,19 +147,6 @@ def check_inertia(answer):
             },
             hint="Keep the pairs whose two seconds both have a value.",
         )  # fmt: skip
-        same(round(float(found), 4), session.describe(seconds_table(values))["inertia"],
-             "the inertia beside the study's own", tolerance=2e-4)  # fmt: skip
-
-
-def seconds_table(values):
-    """A film of one frame a second with this line."""
-    found = np.isfinite(values)
-    three = np.where(found, 1 / 3, np.nan)
-    columns = dict.fromkeys(session.PROBABILITIES, three)
-    return pd.DataFrame({
-        "frame": np.arange(len(values)), "time_s": np.arange(len(values), dtype=float),
-        "face_found": found, "valence": values, **columns,
-    })  # fmt: skip
 
 
 def check_change_point(answer):

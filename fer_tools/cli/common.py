@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,8 @@ class ErrorMessages(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file in an encoding that lacks a letter
-                stream.reconfigure(errors="backslashreplace")
+                with suppress(OSError):
+                    stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -341,7 +341,7 @@ PAGE = """<!DOCTYPE html>
 <figure>
 <div role="img" aria-label="{alt}">{figure}</div>
 <figcaption>Bold: smoothed. Faint: frame by frame. Shaded along the line: how unsure the
-frames’ errors leave it (84 to 100&nbsp;% of a known truth lay within, in trials); faces that the
+frames’ errors leave it (86 to 100&nbsp;% of a known truth lay within, in trials); faces that the
 network misreads all along are not in it. Rings and triangles: the level before and after a
 change. Grey: no face seen, nothing drawn. Of several faces, each line ends in its face’s number.
 Drag to zoom, double-click to see

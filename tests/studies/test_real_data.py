@@ -190,7 +190,7 @@ def test_intensity_targets_of_the_real_votes(fer13):
         (left_out == "") & (fer13.usage == "Training"),
     )
     assert rmse(used, targets[learned].mean(axis=0)) == pytest.approx(0.253, abs=0.001)
-    with pytest.raises(UserError, match="CK\\+48 holds the last frames"):
+    with pytest.raises(UserError, match="CK\\+48 holds only the last frames"):
         targets_from_positions(read_ckplus(RAW / "ckplus"))
 
 

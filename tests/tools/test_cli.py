@@ -223,7 +223,7 @@ def test_wrong_input_is_one_message_and_status_2(shelf, tmp_path):
         "damaged or cut short": [portrait, "--model", cut, *there],
         "'toaster' is not available": [portrait, *model, "--device", "toaster", *there],
         "out.csv cannot be written": [portrait, *model, *nowhere],
-        "folder cannot be written": [portrait, *model, "--csv", tmp_path / "folder"],
+        "folder is a folder: name a file": [portrait, *model, "--csv", tmp_path / "folder"],
     }
     for text, arguments in cases.items():
         result = fer("predict", *arguments)
