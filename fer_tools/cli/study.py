@@ -61,6 +61,11 @@ def study(
 
 def _dvc(root: Path, *targets: str) -> None:
     """`dvc repro` of some targets; ends this program where that fails."""
+    if not (root / ".git").exists():
+        raise UserError(
+            f"{root} is a copy without git, which DVC needs: clone the repository, or run "
+            "`git init` there first."
+        )
     # DVC starts the stages as `python ...`: let that be this very Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", *targets]

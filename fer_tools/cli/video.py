@@ -121,6 +121,9 @@ def serve_app(
     fer app --port 8000 --model fer13-3 --no-browser
     ```
     """
+    from fer_tools.rtfer.app.guard import forget_proxies
+
+    forget_proxies()
     from fer_tools.rtfer.app.server import Limits, serve
 
     serve(

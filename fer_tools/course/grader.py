@@ -99,17 +99,17 @@ def read(path: Path) -> Exercise:
         UserError: if it is missing, damaged, or none of the course's.
     """
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
         cells = [(cell, "".join(cell["source"])) for cell in notebook["cells"]]
-        number = int(notebook["metadata"]["exercise"])
+        title = next((text.splitlines()[0] for _, text in cells if text[:2] == "# "), path.stem)
+        number = _number(notebook["metadata"].get("exercise"), title, path.stem)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a notebook.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is no exercise of the course, or is damaged: get the file anew with "
-            "`git restore course/exercises` (what was written in there is lost)."
+            f"{path} cannot be read as an exercise ({type(error).__name__}: {error}): mend it, or "
+            "copy the answers into a new copy of the exercise."
         ) from None
-    title = next((text.splitlines()[0] for _, text in cells if text.startswith("# ")), path.stem)
     tagged = []
     for cell, text in cells:
         tags = cell.get("metadata", {}).get("tags", [])
@@ -117,7 +117,27 @@ def read(path: Path) -> Exercise:
             tagged.append((SETUP, text))
         elif "answer" in tags:
             tagged.append((next(tag for tag in [*tags, SETUP] if tag != "answer"), text))
+    if not tagged:  # some tools drop the tags
+        code = [text for cell, text in cells if cell.get("cell_type") == "code"]
+        tagged = _by_what_they_define(code, number)
     return Exercise(path, number, title.lstrip("# "), tagged)
+
+
+def _number(noted: Any, title: str, stem: str) -> int:
+    """Of an exercise: as its metadata, its heading or its file name has it."""
+    found = re.search(r"xercise[ _-]?0*(\d+)", f"{title} {stem}")
+    if noted is None and not found:
+        raise ValueError("neither its metadata, its heading nor its name tells which one it is")
+    return int(noted if noted is not None or found is None else found[1])
+
+
+def _by_what_they_define(code: list[str], number: int) -> list[tuple[str, str]]:
+    """The code cells that define a function of the exercise, and before them the first one."""
+    found = [(SETUP, text) for text in code[:1]]
+    for text in code[1:]:
+        defined = [name for name in load_checks(number) if re.search(rf"^def {name}\(", text, re.M)]
+        found += [(name, text) for name in defined[:1]]
+    return found
 
 
 def load_checks(number: int) -> dict[str, Check]:
@@ -290,11 +310,19 @@ def command(names: list[str], seconds: float, say: Callable[[str], None]) -> boo
         say: prints a line.
 
     Returns:
-        Whether every task of all of them is right.
+        Whether all of them could be read, and every task of them is right.
     """
     all_right = True
-    for path in [path for name in names for path in find(name)]:
-        exercise = read(path)
+    paths = [path for name in names for path in find(name)]
+    for path in paths:
+        try:
+            exercise = read(path)
+        except UserError as error:  # the others are checked
+            if len(paths) == 1:
+                raise
+            say(f"Error: {error}")
+            all_right = False
+            continue
         say(f"{exercise.title}  ({path})")
         results = []
         for result in check_notebook(exercise, seconds):

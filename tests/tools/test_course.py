@@ -382,5 +382,46 @@ def test_foreign_files_are_told_in_one_sentence(tmp_path, text):
     path = tmp_path / "mine.ipynb"
     path.write_text(text)
     result = fer("check", path)
-    assert result.exit_code == 2 and "is no exercise of the course" in result.output
+    assert result.exit_code == 2 and "cannot be read as an exercise" in result.output
     assert fer("check", tmp_path / "missing.ipynb").exit_code == 2
+
+
+def without(path, folder, **changes):
+    """A copy of an exercise whose metadata, or those of its cells, a tool has dropped."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if "number" in changes:
+        del notebook["metadata"]["exercise"]
+    for cell in notebook["cells"]:
+        if "majority_baseline" in cell["metadata"].get("tags", []):
+            cell["source"] = [
+                "def majority_baseline(training, test):\n",
+                "    return float((test == np.bincount(training).argmax()).mean())",
+            ]
+        if "tags" in changes:
+            cell["metadata"] = {}
+    copy = folder / path.name
+    copy.write_text("\ufeff" + json.dumps(notebook), encoding="utf-8")  # and a byte order mark
+    return copy
+
+
+@pytest.mark.parametrize("dropped", ["number", "tags"])
+def test_answers_are_found_without_what_tools_drop(tmp_path, dropped):
+    source = ROOT / "course" / "exercises" / "exercise_01.ipynb"
+    exercise = course.read(without(source, tmp_path, **{dropped: True}))
+    assert exercise.number == 1 and exercise.cells[0][0] == "setup"
+    results = {result.task: result for result in course.check_notebook(exercise)}
+    assert results["majority_baseline"].status in (course.Status.right, course.Status.no_data)
+    assert not any("defines no function" in result.said for result in results.values())
+
+
+def test_a_damaged_notebook_does_not_end_the_batch(tmp_path):
+    source = ROOT / "course" / "exercises" / "exercise_01.ipynb"
+    for name in ("a", "b", "c"):
+        text = source.read_text(encoding="utf-8")
+        (tmp_path / f"exercise_01_{name}.ipynb").write_text("<<<<<<< HEAD\n" * (name == "b") + text)
+    lines = []
+    names = [str(path) for path in sorted(tmp_path.glob("*.ipynb"))]
+    assert not course.command(names, 20, lines.append)
+    assert sum("of 5 right" in line for line in lines) == 2
+    (error,) = [line for line in lines if line.startswith("Error")]
+    assert "exercise_01_b.ipynb cannot be read as an exercise" in error and "lost" not in error

@@ -5,6 +5,7 @@ with a name of its own that it lets point there (DNS rebinding) it could read th
 request must name this server as its host, and one that changes something must come from the page.
 """
 
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -14,6 +15,16 @@ Send = Callable[[Any], Awaitable[None]]
 
 READS = ("GET", "HEAD", "OPTIONS")
 REFUSED = b"This page answers its own browser window on this computer only.\n"
+
+
+def forget_proxies() -> None:
+    """Nothing is asked of the internet, and the server must not ask itself through a proxy.
+
+    Call it before gradio is imported, which reads the environment then.
+    """
+    for name in list(os.environ):
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
+            del os.environ[name]
 
 
 class OwnPageOnly:

@@ -22,7 +22,7 @@ from fer_lib.data.images import SUFFIXES as IMAGE_SUFFIXES
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
 from fer_tools.rtfer.app import page
-from fer_tools.rtfer.app.guard import OwnPageOnly
+from fer_tools.rtfer.app.guard import OwnPageOnly, forget_proxies
 from fer_tools.rtfer.app.sessions import (
     ANNOUNCE_EVERY,
     Limits,
@@ -307,7 +307,7 @@ def serve(
 
 def launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> None:
     """Start the server and come back; GRADIO_TEMP_DIR must be the store's folder since `build`."""
-    _forget_proxies()
+    forget_proxies()
     blocks.launch(
         app_kwargs={"middleware": [Middleware(OwnPageOnly, port=port)]},
         server_name=ADDRESS, server_port=port, share=False, inbrowser=open_browser, quiet=True,
@@ -317,13 +317,6 @@ def launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> 
         theme=gr.themes.Base(primary_hue="blue", font=["sans-serif"], font_mono=["monospace"]),
         css=page.STYLE, head=page.SCRIPT,
     )  # fmt: skip
-
-
-def _forget_proxies() -> None:
-    """Nothing is asked of the internet, and the server must not ask itself through a proxy."""
-    for name in list(os.environ):
-        if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
-            del os.environ[name]
 
 
 def check_port(port: int) -> None:
