@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fer_lib.data.arrays import CkPlus, LeftOut
-from fer_lib.data.images import check_plain_file, read_face, read_grey
+from fer_lib.data.images import check_plain_file, is_litter, read_face, read_grey
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import HaarDetector, crop_face
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, LEFT_OUT
@@ -70,14 +70,18 @@ def read_ckplus48(root: Path) -> CkPlus:
     if not root.is_dir():
         raise UserError(f"the folder {root} is missing: {SOURCE}")
     found: list[_Frame] = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not is_litter(p.name)):
         if folder.name not in CKPLUS_TO_FER:
             raise UserError(
                 f"{folder} is not named after an emotion: rename it to one of "
                 f"{', '.join(CKPLUS_TO_FER)}, or remove it"
             )
         label = CKPLUS_TO_FER[folder.name]
-        found += [_frame(file, label) for file in sorted(folder.glob("*.png"))]
+        found += [
+            _frame(file, label)
+            for file in sorted(folder.iterdir())
+            if file.suffix.lower() == ".png" and not is_litter(file.name)
+        ]
     if not found:
         raise UserError(f"{root} holds no .png in folders named by emotion: {SOURCE}")
     return _assemble(root.parent, found, lambda file: read_face(file, "CK+48"))
@@ -155,7 +159,11 @@ def _emotions(folder: Path) -> dict[str, Path]:
     """The label file of each sequence that has one, by the sequence's name."""
     if not folder.is_dir():
         raise UserError(f"the folder {folder} is missing: {SOURCE}")
-    return {"_".join(file.parts[-3:-1]): file for file in sorted(folder.glob("S*/*/*_emotion.txt"))}
+    return {
+        "_".join(file.parts[-3:-1]): file
+        for file in sorted(folder.glob("S*/*/*_emotion.txt"))
+        if not is_litter(file.name)
+    }
 
 
 def _read_emotion(file: Path) -> int:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from fer_lib.data.arrays import SIDE, USAGES, Fer13
 from fer_lib.data.audit import duplicate_of_training
-from fer_lib.data.images import check_plain_file, is_image, read_face
+from fer_lib.data.images import check_plain_file, is_image, is_litter, read_face
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, FER_PLUS_COLUMNS
 
@@ -73,7 +73,9 @@ def read_fer2013_folders(root: Path) -> Fer13:
     for side in ("test", "train"):
         if not (root / side).is_dir():
             raise UserError(f"the folder {root / side} is missing: {SOURCE}")
-        for folder in sorted(p for p in (root / side).iterdir() if p.is_dir()):
+        for folder in sorted(
+            p for p in (root / side).iterdir() if p.is_dir() and not is_litter(p.name)
+        ):
             if folder.name not in FER_CLASSES:
                 raise UserError(
                     f"{folder} is not named after an emotion: rename it to one of "

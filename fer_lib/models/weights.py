@@ -75,8 +75,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is damaged or cut short ({error}): delete it and run its stage again, "
-            "or restore it with `git checkout`."
+            f"{path} is no model, or is damaged or cut short ({error}): name another .safetensors "
+            "or .onnx file; one of a stage is made anew by running that stage."
         ) from None
     exponents = {n: weights.pop(n) for n in list(weights) if n.endswith(EXPONENTS)}
     for name, tensor in weights.items():

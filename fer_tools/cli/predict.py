@@ -73,7 +73,7 @@ def predict(
     from fer_tools.rtfer.engine import Engine
     from fer_tools.rtfer.images import TABLES, predict_images, save_table
 
-    files = list_images(paths)
+    files = list_images(paths, lambda message: typer.echo(message, err=True))
     if out is not None:
         out = target_file(out, files, TABLES)
     detector = WholeImage() if faces_are_cropped else HaarDetector()

@@ -18,7 +18,10 @@ from av.video.stream import VideoStream
 
 from fer_lib.errors import UserError
 
-SUFFIXES = frozenset([".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif"])
+SUFFIXES = frozenset([
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".3gp", ".wmv",
+    ".ogv", ".flv", ".ts", ".mts", ".m2ts",
+])  # fmt: skip
 
 
 @dataclass(frozen=True)

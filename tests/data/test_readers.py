@@ -351,7 +351,7 @@ def bad_folder_empty_image(paths):
 
 def bad_folder_unreadable_image(paths):
     paths[0].write_text("no image")
-    return [f"{paths[0]} is not an image", "remove it"]
+    return [f"{paths[0]} is not an image", "name another"]
 
 
 def bad_folder_one_pixel(paths):

@@ -251,6 +251,7 @@ def test_a_model_of_drawn_faces_warns(shelf, tmp_path):
 def project(tmp_path, monkeypatch):
     """A project without data as the working folder; commands that would be run are collected."""
     (tmp_path / "fer_lib").mkdir()
+    (tmp_path / ".git").mkdir()  # a clone
     real = Path(__file__).parents[2] / "params.yaml"
     (tmp_path / "params.yaml").write_text(real.read_text())
     monkeypatch.chdir(tmp_path)
@@ -337,3 +338,23 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "loaded []" in result.stdout
+
+
+def test_a_copy_without_git_is_told(tmp_path, monkeypatch):
+    (tmp_path / "fer_lib").mkdir()
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    result = fer("study", "sample")
+    assert result.exit_code == 2 and "clone the repository, or run `git init`" in result.stderr
+
+
+def test_what_the_system_refuses_is_one_sentence(tmp_path):
+    for arguments in (
+        ["predict", 300 * "a" + ".jpg"],
+        ["video", 300 * "a" + ".mp4", "--out", tmp_path / "out"],
+        ["export", "--out", 300 * "a" + ".onnx"],
+    ):
+        result = fer(*arguments)
+        assert result.exit_code == 2, arguments
+        (line,) = result.stderr.strip().splitlines()
+        assert line.startswith("Error: ") and "File name too long" in line
