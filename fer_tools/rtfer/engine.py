@@ -32,7 +32,7 @@ from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_tools.rtfer.prefetch import prefetch
 from fer_tools.rtfer.smoothing import LiveSmoother, smooth
 from fer_tools.rtfer.tracking import Tracker, between
-from fer_tools.rtfer.video_reader import Frame, read_frames, video_info
+from fer_tools.rtfer.video_reader import Frame, missing_seconds, read_frames
 
 COLUMNS = [
     "frame", "time_s", "face_id", "face_found", "x", "y", "w", "h",
@@ -291,7 +291,7 @@ def analyze(
     table = table.astype(dict.fromkeys(("face_id", *"xywh"), "Int64"))
     table = _with_smoothed_lines(table, engine.smoothing_seconds)
     if path is not None and ended == "whole":
-        ended = _missing(path, table.frame.nunique())
+        ended = _missing(path)
     table.attrs["ended"] = ended
     return table
 
@@ -362,9 +362,12 @@ def _with_smoothed_lines(table: pd.DataFrame, seconds: float) -> pd.DataFrame:
     return table
 
 
-def _missing(path: Path, frames: int) -> str:
-    """ "whole", or how many of the frames that the header promises could not be read."""
-    promised = video_info(path).frames
-    if frames >= 0.98 * promised - 2:  # headers without a count give it roughly
+def _missing(path: Path) -> str:
+    """ "whole", or how much of what the header promises is not in the file."""
+    missing, promised = missing_seconds(path)
+    if missing <= max(0.5, 0.02 * promised):  # headers give it roughly
         return "whole"
-    return f"{path.name} is cut short or damaged: {frames} of {promised} frames could be read"
+    return (
+        f"{path.name} is cut short or damaged: the last {missing:.1f} of {promised:.1f} s could "
+        "not be read"
+    )

@@ -9,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 
 from fer_lib.faces.detection import Box
 
-MEMORY_S = 3.0  # so long a face may go unseen and keep its number
+MEMORY_S = 3.0  # so long a face may go unseen and keep its number ...
+MEMORY_STEPS = 3  # ... or so many steps between frames, where these are far apart
 LEAST_OVERLAP = 0.2  # below it two boxes are two faces
 
 
@@ -20,7 +21,8 @@ class Tracker:
     seen there is none.
 
     Args:
-        memory_s: seconds; a face that comes back later gets a new number.
+        memory_s: seconds; a face that comes back later gets a new number. Where frames are further
+            apart (a time lapse, a pause in the recording), three times their distance counts.
         least_overlap: intersection over union in [0, 1], below which boxes are never matched.
     """
 
@@ -28,7 +30,7 @@ class Tracker:
         self.memory_s = memory_s
         self.least_overlap = least_overlap
         self._known: dict[int, tuple[Box, float]] = {}  # where and when each was seen last
-        self._count = 0
+        self._count, self._last = 0, 0.0
 
     def __call__(self, boxes: list[Box], time_s: float) -> dict[int, Box]:
         """Number the boxes of one frame.
@@ -40,10 +42,11 @@ class Tracker:
         Returns:
             Each box under its face's number, in the order of `boxes`.
         """
+        memory, self._last = max(self.memory_s, MEMORY_STEPS * (time_s - self._last)), time_s
         self._known = {
             number: seen
             for number, seen in self._known.items()
-            if time_s - seen[1] <= self.memory_s + 1e-6
+            if time_s - seen[1] <= memory + 1e-6
         }
         numbers = self._match(boxes)
         named = {}

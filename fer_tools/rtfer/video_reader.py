@@ -6,6 +6,7 @@ video does not matter.
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -87,6 +88,24 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
             index += 1
     if index == 0:
         raise UserError(f"{path} holds no frame that can be decoded: export the video again.")
+
+
+def missing_seconds(path: Path | str) -> tuple[float, float]:
+    """How much of a video, sound included, is not in its file, and how much its header promises.
+
+    Nothing is decoded: what counts is the end of the last packet of any track. So a varying frame
+    rate, a trimmed beginning, or sound that lasts longer is no damage. Errors as in `read_frames`.
+    """
+    with _open(Path(path)) as container:
+        promised = (container.duration or 0) / av.time_base
+        end = -math.inf
+        with suppress(av.error.FFmpegError):
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    last = packet.pts + (packet.duration or 0)
+                    end = max(end, float(last * packet.time_base))
+        seen = end - (container.start_time or 0) / av.time_base
+        return max(promised - max(seen, 0.0), 0.0), promised
 
 
 def pick_frames(path: Path | str, indices: Iterable[int]) -> list[Frame]:

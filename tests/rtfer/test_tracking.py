@@ -47,7 +47,15 @@ def test_a_missed_face_is_not_made_up_and_keeps_its_number_for_a_second():
     for frame in range(1, 25):
         assert track([], frame / 25) == {}
     assert track([moved(LEFT, 3)], 1.0) == {1: moved(LEFT, 3)}
+    for frame in range(26, 52):
+        assert track([], frame / 25) == {}
     assert track([LEFT], 2.1) == {2: LEFT}
+
+
+def test_frames_far_apart_show_one_face():
+    track = Tracker(memory_s=1.0)
+    assert [list(track([LEFT], 5.0 * frame)) for frame in range(6)] == [[1]] * 6
+    assert list(track([LEFT], 40.0)) == [1]  # two lost, or a pause
 
 
 def test_a_face_elsewhere_is_another_one():
