@@ -118,7 +118,7 @@ def test_a_missing_file_is_told(tmp_path):
 def test_truncated_weights_are_told(tmp_path):
     path = save_random(tmp_path / "w.safetensors")
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"w.safetensors is damaged or cut short"):
+    with pytest.raises(UserError, match=r"w.safetensors is no model, or is damaged or cut short"):
         Recognizer.load(path)
 
 

@@ -87,7 +87,7 @@ def test_missing_truncated_and_foreign_files_are_told(stored, tmp_path):
         read_weights(tmp_path / "none.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"cut\.safetensors is damaged"):
+    with pytest.raises(UserError, match=r"cut\.safetensors is no model, or is damaged"):
         read_weights(cut)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"w": torch.ones(2)}, foreign)
