@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fer_lib.processes import runs
 from fer_lib.progress import progress_stream
 
 PART = re.compile(r"\.pid(\d+)(-\d+)?\.(part|running\.ipynb)$")  # what unfinished files end in
@@ -46,21 +47,8 @@ def remove_stale(path: Path) -> None:
     with suppress(OSError):  # another process was quicker, or the file is somebody else's
         for file in path.parent.iterdir():  # not by `glob`: the name may hold brackets
             ending = PART.search(file.name)
-            if ending and file.name[: ending.start()] == path.name and not _runs(int(ending[1])):
+            if ending and file.name[: ending.start()] == path.name and not runs(int(ending[1])):
                 file.unlink()
-
-
-def _runs(process: int) -> bool:
-    """Whether a process of this number is there; on Windows, where asking may end it, always."""
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # there, and somebody else's
-        return True
-    return True
 
 
 def lock_of(path: Path) -> Path:

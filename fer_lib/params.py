@@ -55,8 +55,6 @@ Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]  # what numpy takes
 Width = Annotated[Whole, Field(ge=1, le=4096)]
 Kernel = Annotated[Whole, Field(ge=1, le=47), AfterValidator(_odd)]  # smaller than a face
-# Names stand in the names of files and stages.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A process among others: it ends with its parent, and shares the computer's cores."""
+"""A process among others: which are there, the end of a parent, and the computer's cores."""
 
 import os
 import signal
@@ -28,6 +28,19 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def runs(process: int) -> bool:
+    """Whether a process of this number is there; on Windows, where asking may end it, always."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # there, and somebody else's
+        return True
+    return True
 
 
 def usable_cores() -> int:

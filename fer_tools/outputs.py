@@ -1,7 +1,7 @@
 """Where results go: settled before the work begins, and never onto what the user gave.
 
 target = target_file(out, inputs=[photo], endings=(".csv",))  # before the work
-with write(target) as part:                                   # after it
+with write(target) as part:  # after it
     table.to_csv(part)
 """
 

@@ -27,11 +27,12 @@ from typing import Any
 
 from jupyter_client.provisioning import local_provisioner
 
+from fer_lib.processes import POLL, runs
+
 LIBRARIES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "numpy", "pandas", "matplotlib.pyplot", "seaborn",
     "sklearn.metrics", "scipy.optimize", "torch", "lightning_fabric", "cv2",
 )  # fmt: skip
-LOOK_EVERY = 0.5  # seconds
 
 
 class ForkedKernel:
@@ -67,17 +68,6 @@ class ForkedKernel:
     def kill(self) -> None:
         """End it."""
         self.send_signal(signal.SIGKILL)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def use() -> None:
@@ -173,7 +163,7 @@ def _become_kernel(connection: socket.socket, request: dict) -> None:
 def _end_with(pid: int, folder: Path | None = None) -> None:
     """End this process when another one is gone; remove the folder."""
     while runs(pid):
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL)
     if folder is not None:
         with contextlib.suppress(OSError):
             (folder / "socket").unlink(missing_ok=True)

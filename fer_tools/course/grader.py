@@ -125,10 +125,12 @@ def read(path: Path) -> Exercise:
 
 def _number(noted: Any, title: str, stem: str) -> int:
     """Of an exercise: as its metadata, its heading or its file name has it."""
-    found = re.search(r"xercise[ _-]?0*(\d+)", f"{title} {stem}")
-    if noted is None and not found:
-        raise ValueError("neither its metadata, its heading nor its name tells which one it is")
-    return int(noted if noted is not None or found is None else found[1])
+    if noted is None:
+        found = re.search(r"xercise[ _-]?0*(\d+)", f"{title} {stem}")
+        if found is None:
+            raise ValueError("neither its metadata, its heading nor its name tells which one it is")
+        noted = found[1]
+    return int(noted)
 
 
 def _by_what_they_define(code: list[str], number: int) -> list[tuple[str, str]]:

@@ -14,12 +14,11 @@ from filelock import FileLock, Timeout
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
-from fer_lib.files import whole
 from fer_lib.inference.backend import ValenceSource
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
-from fer_tools.outputs import readable, refuse_inputs, short
+from fer_tools.outputs import readable, reason, refuse_inputs, short
 from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
@@ -272,17 +271,15 @@ def _replace_results(new: Path, out: Path) -> None:
 
 
 def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
-    """All files but the annotated video, each whole or not at all."""
+    """All files but the annotated video, into the folder of `_new_results`."""
     facts_by_face = {int(face): facts for face, facts in summary["faces"].items()}
     shown = without_brief_faces(table, facts_by_face)
     try:
         save_line(table, out / "valence.csv")
-        with whole(out / "valence.png") as part:
-            _save_plot(shown, part)
+        _save_plot(shown, out / "valence.png")
         write_page(shown, facts_by_face, out / "valence.html", name)
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        with whole(out / "summary.json") as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+        (out / "summary.json").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise _unwritable(out, error) from None
 
@@ -295,5 +292,6 @@ def _save_plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def _unwritable(out: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
-    return UserError(f"{short(out)} cannot be written ({reason}): name a folder with room in it.")
+    return UserError(
+        f"{short(out)} cannot be written ({reason(error)}): name a folder with room in it."
+    )

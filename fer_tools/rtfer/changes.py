@@ -20,7 +20,7 @@ LEAST_NOISE = 0.06  # of a second's mean, so that a long video does not show tin
 MOST_SHARE = 0.6  # of the levels' difference that must happen at once
 TIMES_USUAL = 4.0  # robust standard deviations of such differences that a jump must exceed
 SLOWEST = 0.2  # seconds from frame to frame, above which jumps cannot be told from movement
-NORMAL_MEDIAN, NORMAL_QUARTER = 0.6745, 0.3186  # median and first quartile of |N(0, 1)|
+NORMAL_QUARTER = 0.3186  # first quartile of |N(0, 1)|
 BATCH = 0.5  # seconds, over which frames may share their errors
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from fer_lib.labels import VALENCE_CLASSES
 from fer_tools.rtfer.changes import (
-    NORMAL_MEDIAN,
     change_points,
     interval_means,
     levels,
@@ -23,6 +22,7 @@ FEW_SECONDS = 3  # pairs of neighbouring seconds below which variability says no
 FEW_FOR_INERTIA = 10  # seconds that a series must have to count for inertia ...
 LEAST_SECONDS = 60  # ... and all of them together
 JUMP = 4.0  # robust standard deviations by which neighbouring seconds of one series may differ
+NORMAL_MEDIAN = 0.6745  # median of |N(0, 1)|
 SLOWLY = 5.0  # seconds: means over so long tell slow movement
 LEAST_MOVEMENT = 0.3  # slow movement that the summary names
 SUMMARIZED = 3  # changes named in the summary, the largest
@@ -108,7 +108,7 @@ def describe(table: pd.DataFrame) -> dict:
         "sd": _number(np.nanstd(second_means)) if enough else None,
         "variability": _number(np.square(np.diff(pairs)).mean()) if enough else None,
         "inertia": None if rho is None else _number(rho),
-        "inertia_interval": _inertia_interval(pairs),
+        "inertia_interval": None if rho is None else _inertia_interval(pairs, rho),
         "slow_movement": _slow_movement(edges, values, changes),
         "changes_searched": searchable(edges),
         "change_points": [{k: _number(v) for k, v in change.items()} for change in changes],
@@ -195,11 +195,8 @@ def _inertia(pairs: np.ndarray) -> float | None:
     return float(np.clip((products / squares + 2 * bias) / (1 - 4 * bias), -1, 1))
 
 
-def _inertia_interval(pairs: np.ndarray) -> list[float] | None:
+def _inertia_interval(pairs: np.ndarray, rho: float) -> list[float]:
     r"""The 95 % interval of `_inertia`, :math:`\rho \pm 1.96 \sqrt{(1 - \rho^2) / n}`."""
-    rho = _inertia(pairs)
-    if rho is None:
-        return None
     count = sum(map(len, _unbroken(pairs)))
     half = 1.96 * max(1 - rho**2, 1 / count) ** 0.5 / count**0.5
     return [_number(max(rho - half, -1.0)), _number(min(rho + half, 1.0))]

@@ -18,6 +18,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fer_lib.errors import UserError
+from fer_tools.outputs import reason
 
 SUFFIXES = frozenset([
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".3gp", ".wmv",
@@ -171,4 +172,4 @@ def _upright_rgb(decoded: av.VideoFrame, pixel_shape: Fraction | None) -> np.nda
 
 def _reason(error: Exception) -> str:
     """FFmpeg's message, without its error numbers."""
-    return (getattr(error, "strerror", None) or str(error)).strip().lower()
+    return reason(error).strip().lower()

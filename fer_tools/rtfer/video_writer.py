@@ -14,6 +14,7 @@ import numpy as np
 
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_tools.outputs import reason
 from fer_tools.rtfer.engine import FaceObservation
 from fer_tools.rtfer.video_reader import Frame
 
@@ -362,9 +363,8 @@ class VideoWriter:
         """The error as one sentence; what is no matter of files stays as it is."""
         if not isinstance(error, OSError | av.error.FFmpegError):
             return error if isinstance(error, Exception) else RuntimeError(str(error))
-        reason = getattr(error, "strerror", None) or str(error)
         return UserError(
-            f"{self.path} cannot be written ({reason}): name a folder with room in it."
+            f"{self.path} cannot be written ({reason(error)}): name a folder with room in it."
         )
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from lines import shared_errors
 
 from fer_tools.rtfer.session import CAVEAT, PROBABILITIES, describe, lines, summarize
 
@@ -126,14 +127,6 @@ def test_a_smile_is_two_jumps(length):
         hits += len(found) == 2 and len(up) == len(down) == 1
         assert not up or up[0]["after"] == pytest.approx(0.9, abs=0.15)
     assert hits >= 18
-
-
-def shared_errors(rng, correlation, sd, count=1500):
-    """(N,) noise of which neighbouring frames share so much."""
-    errors, fresh = np.zeros(count), rng.normal(0, 1, count)
-    for i in range(1, count):
-        errors[i] = correlation * errors[i - 1] + (1 - correlation**2) ** 0.5 * fresh[i]
-    return sd * errors
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lines import shared_errors
 
 from fer_tools.rtfer.smoothing import (
     DEFAULT_NOISE,
@@ -204,14 +205,6 @@ TRUTHS = {
     "wave of 20 s": lambda rng: 0.5 * np.sin(2 * np.pi * TIMES / 20),
     "steps each 3 s": lambda rng: np.repeat(rng.uniform(-0.8, 0.8, 20), 75),
 }
-
-
-def shared_errors(rng, correlation, sd):
-    """(N,) noise of which neighbouring frames share so much."""
-    errors, fresh = np.zeros(len(TIMES)), rng.normal(0, 1, len(TIMES))
-    for i in range(1, len(TIMES)):
-        errors[i] = correlation * errors[i - 1] + (1 - correlation**2) ** 0.5 * fresh[i]
-    return sd * errors
 
 
 @pytest.mark.parametrize("correlation", [0, 0.5, 0.8, 0.95])
