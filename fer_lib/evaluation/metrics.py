@@ -120,6 +120,27 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def exact_interval(rate: float, trials: int) -> tuple[float, float]:
+    """The 95 % interval of Clopper and Pearson (1934) of a binomial proportion.
+
+    Where nothing or almost nothing goes wrong, a bootstrap cannot draw an error that was not seen
+    and its interval has no width; this one has. For images in groups (the subjects of CK+), take
+    the groups as the trials: the rate is that of the images, but they count as if all images of a
+    group were right or wrong together, which is the widest that the interval can be (Korn and
+    Graubard 1998, with the largest design effect).
+
+    Args:
+        rate: successes by trials, in [0, 1]; their product need not be a whole number.
+        trials: how many there are, at least 1.
+    """
+    from scipy.stats import beta
+
+    wins, losses = rate * trials, (1 - rate) * trials
+    low = beta.ppf(0.025, wins, losses + 1) if wins > 0 else 0.0
+    high = beta.ppf(0.975, wins + 1, losses) if losses > 0 else 1.0
+    return float(low), float(high)
+
+
 def mean_interval(
     values: np.ndarray, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
