@@ -21,7 +21,7 @@ from fer_lib.files import whole
 from fer_lib.labels import LEFT_OUT
 
 BINS = 15  # of the expected calibration error
-FEW = 10  # errors: in fewer groups the interval is exact, since a bootstrap would be too narrow
+FEW = 20  # errors: in fewer groups the interval is exact, since a bootstrap would be too narrow
 
 
 class Evidence:
@@ -276,8 +276,8 @@ def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[s
     found = {"value": 100 * values.mean(), "n": int(total.sum())}
     if metric.startswith("share."):
         return found | {"n": int(total[cells[:, 0] > 0].sum())}
-    trials, failures = _groups_in_error(cells, counts)
-    if metric == "accuracy" and failures < FEW:
+    trials = _trials_where_few_err(cells, counts) if metric == "accuracy" else None
+    if trials:
         low, high = metrics.exact_interval(float(values.mean()), trials)
     else:
         rows = total if len(counts) == 1 else counts
@@ -287,12 +287,15 @@ def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[s
     return found | ({"spread": 100 * values.std(ddof=1)} if len(values) > 1 else {})
 
 
-def _groups_in_error(cells: np.ndarray, counts: np.ndarray) -> tuple[int, int]:
-    """How many groups (or images, without groups) there are, and in how many a network errs."""
-    wrong = counts[:, (cells[:, 1:] != cells[:, :1]).any(axis=1)].sum(axis=1)
+def _trials_where_few_err(cells: np.ndarray, counts: np.ndarray) -> float | None:
+    """Trials of an exact interval; None where `FEW` groups (or images) or more are in error."""
+    failures = (cells[:, 1:] != cells[:, :1]).mean(axis=1)  # of a cell: by how many networks
     if len(counts) == 1:
-        return int(counts.sum()), int(wrong[0])
-    return len(counts), int((wrong > 0).sum())
+        return float(counts.sum()) if counts[0, failures > 0].sum() < FEW else None
+    wrong = counts @ failures
+    if (wrong > 0).sum() >= FEW:
+        return None
+    return metrics.effective_trials(wrong, counts.sum(axis=1))
 
 
 def _matrices(cells: np.ndarray, draws: np.ndarray, network: int, classes: int) -> np.ndarray:
