@@ -1,6 +1,7 @@
 """What the commands share: exit statuses, arguments, and loading a model with a message."""
 
 import io
+import signal
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -62,6 +63,13 @@ VALENCE_OPTION = Annotated[
         help="From the classes' probabilities, or from intensities where the model has them.",
     ),
 ]
+
+
+def interrupt_when_told_to_end() -> None:
+    """From now on SIGTERM, and SIGHUP when the terminal closes, act like Ctrl-C."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def load_model(model: str, device: str) -> "Recognizer":

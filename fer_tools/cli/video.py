@@ -12,6 +12,7 @@ from fer_tools.cli.common import (
     SOME_UNREAD,
     VALENCE_OPTION,
     ValenceFrom,
+    interrupt_when_told_to_end,
     load_model,
 )
 
@@ -46,15 +47,29 @@ def video(
         str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
     ] = "fer13-3",
     valence: VALENCE_OPTION = ValenceFrom.classes,
+    smallest_face: Annotated[
+        float,
+        typer.Option(
+            min=0.02, max=1, metavar="SHARE",
+            help="Smallest face, as a share of the frame's shorter side.",
+        ),
+    ] = 0.2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was broken off.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of another video in DIR.")
+    ] = False,
     device: Annotated[
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Draw the valence of every face in a video: from -1, negative, to 1, positive.
 
     Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
     valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
-    line has a gap. Ctrl-C ends early and keeps what was analyzed so far. A face is not a feeling.
+    line has a gap. Ctrl-C ends early and keeps what was analyzed so far; --resume goes on from
+    there, also after a crash, and skips what is complete. A face is not a feeling.
     With --model ferplus-7-vgg the table also names the emotion and gives seven intensities, which
     the annotated video shows as bars.
 
@@ -69,11 +84,16 @@ def video(
 
     videos = analyze.find_videos(source, out)
     recognizer = load_model(model, device)
-    settings = analyze.Settings(detector.value, smooth, every, not no_annotate, valence.value)
+    settings = analyze.Settings(
+        detector.value, smooth, every, not no_annotate, valence.value, smallest_face
+    )
     unread = 0
+    interrupt_when_told_to_end()
     for path, folder in videos:
         try:
-            summary = analyze.run(path, folder, recognizer, settings)
+            summary = analyze.run(
+                path, folder, recognizer, settings, resume=resume, overwrite=overwrite
+            )
         except UserError as error:
             if len(videos) == 1:
                 raise
@@ -86,6 +106,7 @@ def video(
         typer.echo(analyze.report(summary, folder))
         if summary["ended"] == "interrupted":
             raise typer.Exit(INTERRUPTED)
+        unread += "not_written" in summary
     if unread:
         raise typer.Exit(SOME_UNREAD)
 
