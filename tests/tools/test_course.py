@@ -357,7 +357,7 @@ def test_code_of_students_has_limits(forks, tmp_path):
     path = write_notebook(
         tmp_path, 5,
         valence="def valence(probabilities):\n    return bytearray(9 * 2**30)\n",
-        smooth=f"def smooth(times, values, seconds):\n    open({str(big)!r}, 'wb').write(bytes(2**28))",
+        smooth=f"def smooth(t, values, s):\n    open({str(big)!r}, 'wb').write(bytes(2**28))",
         inertia=f"def inertia(seconds):\n    {online}",
     )  # fmt: skip
     messages = {result.task: result.message for result in course.check_notebook(course.read(path))}
