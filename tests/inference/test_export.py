@@ -64,7 +64,7 @@ def save_random(path, task="fer13-7", arch=SMALL, **notes):
 def drawn():
     """Drawn faces with labels, and a project folder that holds none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_check, "DRAWN_FACES", 24)
+        patch.setattr(export_check, "SYNTHETIC_FACES", 24)
         patch.setattr(export_check, "build_folder", lambda study: Path("/nowhere") / study)
         yield comparison_faces("sample")[0]
 
@@ -366,8 +366,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
 
 def test_faces_are_taken_from_the_models_own_study_first(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(export_check, "build_folder", lambda study: tmp_path / study)
-    monkeypatch.setattr(export_check, "DRAWN_FACES", 4)
-    assert comparison_faces("sample")[1] == "faces drawn for this"
+    monkeypatch.setattr(export_check, "SYNTHETIC_FACES", 4)
+    assert comparison_faces("sample")[1] == "synthetic faces"
     for study in ("sample", "paper"):
         save_fer13(tmp_path / study / "fer13.npz", drawn)
     assert comparison_faces("sample")[1] == str(tmp_path / "sample" / "fer13.npz")
