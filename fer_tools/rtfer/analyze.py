@@ -20,10 +20,10 @@ from filelock import FileLock, Timeout
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
-from fer_lib.inference.backend import ValenceSource
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
+from fer_tools.inference.backend import ValenceSource
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.outputs import readable, reason, refuse_inputs, short
 from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames

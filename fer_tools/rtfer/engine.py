@@ -1,6 +1,6 @@
 """From images to valence: the one engine behind notebook, command, app and library.
 
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
     from fer_tools.rtfer.engine import Engine, analyze
     table = analyze("talk.mp4", Engine(Recognizer.load("fer13-3")))
 
@@ -26,11 +26,11 @@ import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
+from fer_lib.evaluation.valence import valence_probabilities
 from fer_lib.faces.detection import Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference.backend import Prediction, ValenceSource
-from fer_lib.inference.recognizer import Recognizer
-from fer_lib.inference.valence import valence_probabilities
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_tools.inference.backend import Prediction, ValenceSource
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.rtfer.defaults import EVERY, SMALLEST_FACE, SMOOTHING_SECONDS
 from fer_tools.rtfer.journal import Journal
 from fer_tools.rtfer.prefetch import prefetch

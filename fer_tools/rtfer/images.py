@@ -9,7 +9,7 @@ import pandas as pd
 from fer_lib.data.images import read_grey
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import to_48
-from fer_lib.inference.recognizer import Recognizer
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.outputs import readable, reason, short, write
 from fer_tools.rtfer.engine import Engine, FaceObservation
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from videos import FakeRecognizer
 
-from fer_lib.inference.recognizer import Recognizer, published_weights
+from fer_tools.inference.recognizer import Recognizer, published_weights
 from fer_tools.rtfer import columns, images
 from fer_tools.rtfer.engine import COLUMNS, INTENSITY_COLUMNS
 

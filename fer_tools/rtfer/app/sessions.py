@@ -25,10 +25,10 @@ from fer_lib.data.images import read_rgb
 from fer_lib.errors import UserError
 from fer_lib.evaluation.intensity import TASKS_WITH_INTENSITIES
 from fer_lib.faces.detection import available_detectors, find_detector
-from fer_lib.inference.recognizer import Recognizer, find_weights
 from fer_lib.labels import FER_CLASSES, TASKS
 from fer_lib.paths import build_folder
 from fer_lib.processes import runs
+from fer_tools.inference.recognizer import Recognizer, find_weights
 from fer_tools.rtfer.analyze import describe_faces, without_brief_faces
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.defaults import MODEL, SMALLEST_FACE, SMALLEST_IN_IMAGE
