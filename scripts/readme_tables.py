@@ -1,8 +1,8 @@
 """Write the README's tables from the committed figures: `python scripts/readme_tables.py [--check]`
 
-A table stands between `<!-- table: STUDY PAPER -->` (such as "paper A": the study on real faces
-beside paper A) and `<!-- end -->`. With --check nothing is written, and the exit status is 1 if a
-table differs from its figures.
+A table is between `<!-- table: STUDY PAPER -->` (such as "paper A": the study on real faces
+compared with paper A) and `<!-- end -->`. With --check nothing is written, and the exit status is 1
+if a table differs from its figures.
 """
 
 import json
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"(<!-- table: (\w+) ([AB]) -->\n).*?(<!-- end -->)", re.DOTA
 
 
 def with_tables(text: str) -> str:
-    """The README's text with every table made anew."""
+    """The README's text with every table updated."""
 
     def table(match: re.Match) -> str:
         summary = README.parent / "reports" / match[2] / "summary.json"
@@ -30,12 +30,12 @@ def with_tables(text: str) -> str:
 def main() -> int:
     """Command line."""
     text = README.read_text()
-    fresh = with_tables(text)
+    updated = with_tables(text)
     if "--check" in sys.argv[1:]:
-        if fresh != text:
+        if updated != text:
             print("README.md: a table differs from its figures; run scripts/readme_tables.py")
-        return int(fresh != text)
-    README.write_text(fresh)
+        return int(updated != text)
+    README.write_text(updated)
     return 0
 
 

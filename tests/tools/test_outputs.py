@@ -1,17 +1,20 @@
-"""Results never land on what the user gave, and a pipe stays a pipe."""
+"""Outputs never replace an input, and a pipe stays a pipe."""
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from fer_lib.errors import UserError
-from fer_tools.outputs import refuse_inputs, short, target_file, write
+from fer_tools.outputs import refuse_inputs, replace_folder, short, target_file, write
 
 CSV = (".csv", ".tsv", ".txt")
 
 
-def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
+def test_new_and_existing_files_are_accepted(tmp_path):
     (tmp_path / "old.csv").write_text("old")
     for name in ("new.csv", "old.csv", "UPPER.CSV"):
         assert target_file(tmp_path / name, [tmp_path / "a.png"], CSV) == tmp_path / name
@@ -30,7 +33,7 @@ def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
         (300 * "a" + ".csv", r"\.\.\.a+\.csv cannot be written \(File name too long\)"),
     ],
 )
-def test_what_would_be_lost_or_cannot_be_written_is_refused(tmp_path, name, message):
+def test_inputs_and_unwritable_targets_are_refused(tmp_path, name, message):
     (tmp_path / "in.csv").write_text("given")
     (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "in.csv")
@@ -60,7 +63,7 @@ def test_a_pipe_is_written_into_and_a_link_is_followed(tmp_path):
     assert link.is_symlink() and real.read_text() == "new"
 
 
-def test_an_error_leaves_the_target_and_nothing_else(tmp_path):
+def test_an_error_keeps_the_target_and_leaves_no_temporary_file(tmp_path):
     (tmp_path / "a.csv").write_text("old")
     with pytest.raises(ZeroDivisionError), write(tmp_path / "a.csv") as part:
         part.write_text(str(1 / 0))
@@ -68,7 +71,7 @@ def test_an_error_leaves_the_target_and_nothing_else(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "old"
 
 
-def test_a_folder_that_holds_the_input_under_a_result_s_name_is_refused(tmp_path):
+def test_a_folder_with_an_input_named_like_a_result_is_refused(tmp_path):
     video = tmp_path / "annotated.mp4"
     video.write_bytes(b"x")
     (tmp_path / "link.mp4").symlink_to(video)
@@ -79,5 +82,59 @@ def test_a_folder_that_holds_the_input_under_a_result_s_name_is_refused(tmp_path
     refuse_inputs(tmp_path / "new", ["annotated.mp4"], [video])
 
 
-def test_bytes_that_are_no_text_can_be_shown():
+def test_paths_that_are_not_utf8_can_be_printed():
     assert short(os.fsdecode(b"smil\xe9.jpg")) == "smil\\xe9.jpg"
+
+
+# --------------------------------------------------------------------------- a folder replaced
+
+
+def a_folder(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
+    target = a_folder(tmp_path / "site", "old")
+    with replace_folder(target) as new:
+        (new / "file").write_text("new")
+        assert (target / "file").read_text() == "old"
+    assert (target / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    target = a_folder(tmp_path / "site", "old")
+
+    def write_half():
+        with replace_folder(target) as new:
+            (new / "file").write_text("new")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    rename, calls = Path.rename, []
+
+    def fail_at_the_second(self, name):
+        calls.append(name)
+        if len(calls) == 2:
+            raise OSError("busy")
+        return rename(self, name)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_second)
+    with pytest.raises(OSError, match="busy"), replace_folder(target):
+        pass
+    assert (target / "file").read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_kill_left_is_brought_back_or_removed(tmp_path):
+    target = tmp_path / "site"
+    a_folder(tmp_path / ".site.old", "old")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    a_folder(tmp_path / f".site.{ended.pid}.new", "half")
+    with replace_folder(target):
+        assert (target / "file").read_text() == "old"
+        assert not (tmp_path / f".site.{ended.pid}.new").exists()
+    assert list(tmp_path.iterdir()) == [target]
