@@ -16,13 +16,11 @@ from pathlib import Path
 import nbformat
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation import predictions
 from fer_lib.evaluation.published import read_figures
 from fer_lib.params import load
 from fer_lib.paths import build_folder, project_root
 from fer_tools.record import evidence
 from fer_tools.record.report import HEADLINES, errors_in
-from fer_tools.record.versions import add_version
 
 LINE = Path("figures/70_video_valence/line.png")  # the README shows it
 # The stages without training, in the order of their dependencies.
@@ -74,8 +72,6 @@ def collect(study: str) -> None:
 def publish(study: str) -> Path:
     """Copy the report of the last run to the record in the repository; returns its folder.
 
-    Where a figure of the test set has changed, `studies/versions.csv` gets a version more.
-
     Raises:
         UserError: if there is no report, or one of its notebooks contains an error.
     """
@@ -89,12 +85,6 @@ def publish(study: str) -> Path:
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(report, fresh)
-    stored = predictions.load_all(report / "predictions").get("fer13-7")
-    add_version(
-        study,
-        read_figures(report / "summary.json"),
-        stored.about.get("commit", "") if stored else "",
-    )
     if record.exists():
         record.replace(old)
     fresh.replace(record)
