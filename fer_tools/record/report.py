@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from statistics import NormalDist
 
 import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.evaluation.published import read_figures
+from fer_lib.paths import project_root
 
 # Name of a figure, what the paper states, and the key of this study's figure.
 PAPER_A = (
@@ -204,3 +206,61 @@ def counts_that_give(percent: float, images: int) -> list[int]:
     nearest = round(percent / 100 * images)
     around = range(max(0, nearest - 1), min(images, nearest + 1) + 1)
     return [count for count in around if round(100 * count / images, 2) == percent]
+
+
+def corrected_differences(parts: pd.DataFrame) -> pd.DataFrame:
+    """The variants of `reports/ablation/STUDY/parts.csv`, intervals corrected for their number.
+
+    Bonferroni (Dunn 1961): of m comparisons each interval has a level of 1 - 0.05 / m. A 95 %
+    interval is widened about its middle as that of a normal distribution.
+    """
+    compared = parts.dropna(subset=["difference"])
+    level = 1 - 0.05 / len(compared) / 2
+    factor = NormalDist().inv_cdf(level) / NormalDist().inv_cdf(0.975)
+    rows = []
+    for row in compared.itertuples():
+        half, middle = factor * (row.high - row.low) / 2, (row.high + row.low) / 2
+        low, high = middle - half, middle + half
+        clear = "yes" if row.clear == "yes" and low * high > 0 else "no"
+        interval = f"{low:+.1f} to {high:+.1f}"
+        rows.append(
+            (f"`{row.variant}`", f"{row.accuracy:.1f} %", f"{row.difference:+.1f}", interval, clear)
+        )
+    columns = ["variant", "accuracy", "difference", "corrected interval", "clear"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# A column of `studies/ablation/peers.csv`, its title, and the key of our figure.
+PEER_COLUMNS = {
+    "fer13_7.private": ("FER2013, 7 classes", "fer13_7.private.accuracy"),
+    "fer13_3.public_private": ("3 classes, Public + Private", "fer13_3.public_private.accuracy"),
+    "ferplus": ("against FER+", "fer13_7.private.fer_plus_majority.accuracy"),
+    "ckplus": ("CK+, zero-shot", "ckplus_7.zero_shot.accuracy"),
+}
+
+
+def peers_table(figures: dict[str, dict]) -> pd.DataFrame:
+    """Other networks on the same files, and ours: means over seeds where there are several.
+
+    Ours against FER+ are two networks: `fer13-7`, which learned FER2013's labels, and the one with
+    two heads, which learned from FER+ votes.
+    """
+    peers = pd.read_csv(project_root() / "studies" / "ablation" / "peers.csv")
+    ours: dict[str, object] = {
+        name: figures.get(f"seeds.{key}", figures[key])["value"]
+        for name, (_, key) in PEER_COLUMNS.items()
+    }
+    ours |= {"system": "**ours, `fer13-7`**", "parameters": figures["model.parameters"]["value"]}
+    heads = figures.get("ferplus_7_vgg.private.majority.accuracy")
+    two = {"system": "**ours, compact VGG with two heads, FER+ votes**"}
+    rows = [ours] + ([two | {"ferplus": heads["value"]}] if heads else [])
+    table = pd.concat([peers, pd.DataFrame(rows)], ignore_index=True)
+    shown = pd.DataFrame({"system": table.system})
+    shown["parameters"] = [f"{n / 1e6:.2f} M" if n > 0 else "" for n in table.parameters]
+    for name, (title, _) in PEER_COLUMNS.items():
+        best = table[name].max()
+        shown[title] = [
+            "" if pd.isna(v) else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in table[name]
+        ]
+    shown["ms a face"] = ["" if pd.isna(v) else f"{v:g}" for v in table.ms]
+    return shown

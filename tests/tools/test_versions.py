@@ -1,10 +1,17 @@
 """The published versions of a study are counted, each once."""
 
+import pandas as pd
 import pytest
 
 from fer_lib.errors import UserError
 from fer_tools.record import versions
-from fer_tools.record.report import candidates_table, counts_that_give
+from fer_tools.record.report import (
+    PEER_COLUMNS,
+    candidates_table,
+    corrected_differences,
+    counts_that_give,
+    peers_table,
+)
 
 HEAD = ",".join(versions.COLUMNS)
 
@@ -58,3 +65,27 @@ def test_counts_that_round_to_a_figure():
     # By counting: how many of 2,000 denominators near 6,347 hit the figure.
     hit = sum(bool(counts_that_give(81.08, n)) for n in range(5347, 7347)) / 2000
     assert hit == pytest.approx(0.64, abs=0.02)
+
+
+def test_differences_are_corrected_for_their_number():
+    rows = [("a", 50.0, 49.0, 51.0, 40.0, None, None, None, "", 1, 1)]
+    rows += [(name, 51.0, 50.0, 52.0, 41.0, 1.0, low, 2.0 - low, "yes", 1, 1)
+             for name, low in (("b", 0.5), ("c", 0.2))]  # fmt: skip
+    columns = ["variant", "accuracy", "lowest", "highest", "macro_f1", "difference", "low", "high",
+               "clear", "parameters", "million_multiply_adds"]  # fmt: skip
+    table = corrected_differences(pd.DataFrame(rows, columns=columns))
+    # two comparisons: 2.241 standard errors instead of 1.960
+    assert table["corrected interval"].tolist() == ["+0.4 to +1.6", "+0.1 to +1.9"]
+    many = pd.DataFrame(rows + rows[1:] * 8, columns=columns)
+    assert corrected_differences(many)["clear"].tolist()[:2] == ["yes", "no"]
+
+
+def test_peers_stand_beside_the_mean_over_seeds():
+    keys = [key for _, key in PEER_COLUMNS.values()]
+    found = {key: {"value": 73.0} for key in keys} | {"model.parameters": {"value": 2_369_546}}
+    found[f"seeds.{keys[0]}"] = {"value": 72.5}
+    table = peers_table(found).set_index("system")
+    ours = table.loc["**ours, `fer13-7`**"]
+    assert ours.iloc[0] == "2.37 M" and ours["FER2013, 7 classes"] == "**72.5**"
+    assert table["against FER+"].str.contains(r"\*\*").sum() == 1  # the best of a column
+    assert all(table.index != "")
