@@ -1,8 +1,8 @@
 """Write the README's tables from the committed figures: `python scripts/readme_tables.py [--check]`
 
 A table is between `<!-- table: STUDY PAPER -->` (such as "paper A": the study on real faces
-compared with paper A) and `<!-- end -->`. With --check nothing is written, and the exit status is 1
-if a table differs from its figures.
+compared with paper A; "paper peers": with other networks) and `<!-- end -->`. With --check nothing
+is written, and the exit status is 1 if a table differs from its figures.
 """
 
 import json
@@ -10,10 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from fer_tools.record.report import markdown_table, reproduction_table
+from fer_tools.record.report import markdown_table, peers_table, reproduction_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCK = re.compile(r"(<!-- table: (\w+) ([AB]) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table: (\w+) (A|B|peers) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def with_tables(text: str) -> str:
@@ -21,7 +21,9 @@ def with_tables(text: str) -> str:
 
     def table(match: re.Match) -> str:
         summary = README.parent / "reports" / match[2] / "summary.json"
-        rows = reproduction_table(json.loads(summary.read_text()), match[3])
+        figures = json.loads(summary.read_text())
+        peers = match[3] == "peers"
+        rows = peers_table(figures) if peers else reproduction_table(figures, match[3])
         return match[1] + markdown_table(rows) + "\n" + match[4]
 
     return BLOCK.sub(table, text)
