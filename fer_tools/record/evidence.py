@@ -279,6 +279,8 @@ def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[s
     found = {"value": 100 * values.mean(), "n": int(total.sum())}
     if metric.startswith("share."):
         return found | {"n": int(total[cells[:, 0] > 0].sum())}
+    if metric.startswith("recall."):
+        found["n"] = int(total[cells[:, 0] == int(metric[7:])].sum())
     trials = _trials_where_few_err(cells, counts) if metric == "accuracy" else None
     if trials:
         low, high = metrics.exact_interval(float(values.mean()), trials)
