@@ -1,6 +1,7 @@
 """Shared by the commands: exit statuses, arguments, and loading a model with a message."""
 
 import io
+import signal
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -13,7 +14,7 @@ from fer_lib.errors import UserError
 from fer_tools.outputs import explain
 
 if TYPE_CHECKING:
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
 
 SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
 
@@ -64,8 +65,15 @@ VALENCE_OPTION = Annotated[
 ]
 
 
+def interrupt_when_told_to_end() -> None:
+    """From now on SIGTERM, and SIGHUP when the terminal closes, act like Ctrl-C."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+
+
 def load_model(model: str, device: str) -> "Recognizer":
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
 
     recognizer = Recognizer.load(model, device)
     card = recognizer.card

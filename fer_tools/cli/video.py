@@ -12,8 +12,10 @@ from fer_tools.cli.common import (
     SOME_UNREAD,
     VALENCE_OPTION,
     ValenceFrom,
+    interrupt_when_told_to_end,
     load_model,
 )
+from fer_tools.rtfer.defaults import DETECTOR, EVERY, MODEL, SMALLEST_FACE, SMOOTHING_SECONDS
 
 
 class FaceDetector(StrEnum):
@@ -21,6 +23,9 @@ class FaceDetector(StrEnum):
 
     haar = "haar"
     yunet = "yunet"
+
+
+DEFAULT_DETECTOR = FaceDetector(DETECTOR)
 
 
 def video(
@@ -33,32 +38,46 @@ def video(
     ],
     detector: Annotated[
         FaceDetector, typer.Option(help="haar needs no model file; yunet is better and faster.")
-    ] = FaceDetector.haar,
+    ] = DEFAULT_DETECTOR,
     smooth: Annotated[
         float,
         typer.Option(
             min=0, max=60, metavar="S", help="Time constant of smoothing in seconds; 0: none."
         ),
-    ] = 0.4,
+    ] = SMOOTHING_SECONDS,
     every: Annotated[
         int, typer.Option(min=1, max=100, metavar="K", help="Detect faces in every K-th frame.")
-    ] = 1,
+    ] = EVERY,
     no_annotate: Annotated[
         bool, typer.Option("--no-annotate", help="Do not write the annotated video.")
     ] = False,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
-    ] = "fer13-3",
+        str, typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ferplus-7-vgg, or a file.")
+    ] = MODEL,
     valence: VALENCE_OPTION = ValenceFrom.classes,
+    smallest_face: Annotated[
+        float,
+        typer.Option(
+            min=0.02, max=1, metavar="SHARE",
+            help="Smallest face, as a share of the frame's shorter side.",
+        ),
+    ] = SMALLEST_FACE,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was broken off.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of another video in DIR.")
+    ] = False,
     device: Annotated[
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Plot the valence of every face in a video: from -1, negative, to 1, positive.
 
-    Written to DIR: valence.csv (one row per face and frame), annotated.mp4, valence.png,
-    valence.html (opens in any browser, without internet), summary.json. The line has a gap where no
-    face is detected. Ctrl-C ends early and keeps what was analyzed so far. An expression is not a
+    Written to DIR: valence.csv (one row per face and frame; columns.md explains it), annotated.mp4,
+    valence.png, valence.html (opens in any browser, without internet), summary.json. The line has a
+    gap where no face is detected. Ctrl-C ends early and keeps what was analyzed so far; --resume
+    continues from there, also after a crash, and skips what is complete. An expression is not a
     feeling. With --model ferplus-7-vgg the table also has the emotion and seven intensities, which
     the annotated video shows as bars.
 
@@ -73,11 +92,16 @@ def video(
 
     videos = analyze.find_videos(source, out)
     recognizer = load_model(model, device)
-    settings = analyze.Settings(detector.value, smooth, every, not no_annotate, valence.value)
+    settings = analyze.Settings(
+        detector.value, smooth, every, not no_annotate, valence.value, smallest_face
+    )
     unread = 0
+    interrupt_when_told_to_end()
     for path, folder in videos:
         try:
-            summary = analyze.run(path, folder, recognizer, settings)
+            summary = analyze.run(
+                path, folder, recognizer, settings, resume=resume, overwrite=overwrite
+            )
         except UserError as error:
             if len(videos) == 1:
                 raise
@@ -90,6 +114,7 @@ def video(
         typer.echo(analyze.report(summary, folder))
         if summary["ended"] == "interrupted":
             raise typer.Exit(INTERRUPTED)
+        unread += "not_written" in summary
     if unread:
         raise typer.Exit(SOME_UNREAD)
 
@@ -104,7 +129,7 @@ def serve_app(
     ] = None,
     detector: Annotated[
         str, typer.Option(metavar="haar|yunet", help="Initial face detector.")
-    ] = "haar",
+    ] = DETECTOR,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,

@@ -9,10 +9,10 @@ import onnx
 
 from fer_lib.data.arrays import Fer13, load_fer13
 from fer_lib.errors import UserError
-from fer_lib.inference.export import export_onnx, quantize, save
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import FER_PLUS_COLUMNS, remap_valence
 from fer_lib.paths import build_folder
+from fer_tools.inference.export import export_onnx, quantize, save
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.synthetic_faces.fer2013 import draw_row, plan_rows
 
 SYNTHETIC_FACES = 128  # of each usage

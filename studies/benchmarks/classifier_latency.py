@@ -20,8 +20,8 @@ import onnxruntime
 import torch
 import torchvision
 
-from fer_lib.inference.export import export_onnx, quantize
-from fer_lib.inference.recognizer import Recognizer
+from fer_tools.inference.export import export_onnx, quantize
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.study.export_check import CALIBRATION_FACES, comparison_faces
 from fer_tools.timing.speed import processor
 from studies.benchmarks.latency import onnx_call, take_turns

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from fer_lib.inference.onnx_backend import session_options
+from fer_tools.inference.onnx_backend import session_options
 
 WARM_UP = 20  # turns that do not count
 

@@ -14,7 +14,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_lib.data.images import read_grey
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import MSFERNet
@@ -22,6 +21,7 @@ from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
 from fer_tools.cli import study
 from fer_tools.cli.main import app
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_lib.labels import FER_CLASSES
 from fer_tools.rtfer.html_report import START
 
 if TYPE_CHECKING:
@@ -155,7 +155,11 @@ SCRIPT = """
     shown.dataset.drawn = drawn.outerHTML;
     shown.replaceChildren(drawn.cloneNode(true));
     clearTimeout(fading);  // boxes of a stopped camera do not stay
-    fading = setTimeout(() => shown.replaceChildren(), 3000);
+    fading = setTimeout(() => {  // nor does what was said of them
+      shown.replaceChildren();
+      document.querySelectorAll("#live-line .now, #live-message .info")
+        .forEach((element) => element.replaceChildren());
+    }, 3000);
     Object.assign(shown.style, {left: `${video.offsetLeft}px`, top: `${video.offsetTop}px`,
       width: `${video.offsetWidth}px`, height: `${video.offsetHeight}px`});
   };
@@ -258,7 +262,7 @@ def summarize(faces: Sequence["FaceObservation"]) -> str:
     """What is predicted for this very frame, not smoothed: `One face: it looks positive, +0.42.`"""
     if not faces:
         return "No face is seen."
-    looks = [f"looks {VALENCE_CLASSES[face.state]}, {face.valence:+.2f}" for face in faces]
+    looks = [f"looks {face.state}, {face.valence:+.2f}" for face in faces]
     if len(faces) == 1:
         return f"One face: it {looks[0]}."
     named = (f"face {face.face_id} {look}" for face, look in zip(faces, looks, strict=True))
