@@ -67,7 +67,7 @@ def read_images(folder: Path) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def film_frames(root: Path) -> list[np.ndarray]:
+def video_frames(root: Path) -> list[np.ndarray]:
     with av.open(str(root / "video" / "sample.mp4")) as video:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
@@ -245,10 +245,10 @@ def test_haar_finds_the_face_of_the_video_only_while_it_is_present(
     world: Path, haar: cv2.CascadeClassifier
 ) -> None:
     truth = read_truth(world / "video" / "sample_truth.csv")
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in film_frames(world)]
-    assert len(greys) == len(truth) == 60
-    assert greys[0].shape == (360, 480)
-    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in greys])
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_frames(world)]
+    assert len(grays) == len(truth) == 60
+    assert grays[0].shape == (360, 480)
+    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in grays])
     present = truth.face_present.to_numpy() == 1
     assert 0.03 < (~present).mean() < 0.25
     assert (found[present] == 1).mean() >= 0.95
