@@ -16,7 +16,7 @@ from fer_tools.outputs import explain
 if TYPE_CHECKING:
     from fer_tools.inference.recognizer import Recognizer
 
-SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
+SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses other than 0
 
 
 class ErrorMessages(TyperGroup):
