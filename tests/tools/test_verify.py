@@ -137,4 +137,4 @@ def test_with_the_data_the_counts_are_recounted(made):
     labels[:10] = (labels[:10] + 1) % 7
     other = Fer13(data.images, labels, data.usage, data.row, data.votes, data.duplicate_of_training)
     (wrong,) = verify_counts(folder, other, nobody)
-    assert wrong.state == "wrong" and "other counts" in wrong.reason
+    assert wrong.state == "wrong" and "counts of the labels" in wrong.reason
