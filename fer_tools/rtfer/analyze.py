@@ -13,7 +13,6 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import find_detector
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
 from fer_tools.inference.backend import ValenceSource
@@ -21,6 +20,7 @@ from fer_tools.inference.recognizer import Recognizer
 from fer_tools.outputs import readable, reason, refuse_inputs, short
 from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
+from fer_tools.rtfer.detectors import find_detector
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import write_page
 from fer_tools.rtfer.valence import save_line

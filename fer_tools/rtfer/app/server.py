@@ -20,7 +20,6 @@ from starlette.middleware import Middleware
 
 from fer_lib.data.images import SUFFIXES as IMAGE_SUFFIXES
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import find_detector
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.app.guard import OwnPageOnly, forget_proxies
 from fer_tools.rtfer.app.sessions import (
@@ -36,6 +35,7 @@ from fer_tools.rtfer.app.sessions import (
     find_models,
     make_engine,
 )
+from fer_tools.rtfer.detectors import find_detector
 from fer_tools.rtfer.video_reader import SUFFIXES as VIDEO_SUFFIXES
 
 ADDRESS = "127.0.0.1"
