@@ -7,28 +7,22 @@ counts. Grey is ITU-R 601 luma, `0.299 R + 0.587 G + 0.114 B`, as in Pillow and 
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
 
-MIN_SIDE = 16  # pixels; below this no face can be told apart
+MIN_SIDE = 16  # pixels; below this no face can be recognized
 MOST_PIXELS = 120_000_000  # of one image, which takes a gigabyte of memory then
 SUFFIXES = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif",
     ".jp2", ".pgm", ".ppm",
 ])  # fmt: skip
 NO_DATA = frozenset(["@eaDir", "__MACOSX"])  # folders that systems leave behind
-# How the values of EXIF's Orientation are brought upright.
-ORIENTED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
-BACKGROUND = (255, 255, 255)
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -131,13 +125,10 @@ def _open(path: Path) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF asks; other faults of the metadata are none of the image."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # plugins raise what they like
-        return image
-    method = ORIENTED.get(orientation or 1)
-    return image if method is None else image.transpose(method)
+    """Turned as EXIF asks; damaged metadata does not matter."""
+    with suppress(Exception):  # plugins raise what they like
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
@@ -153,6 +144,6 @@ def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        page = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(page, image).convert("RGB")
     return image if image.mode == "L" else image.convert("RGB")

@@ -1,13 +1,14 @@
 """Cross-validation folds of CK+: by subject (clean) and at random (leaky, as often published).
 
-CK+ holds several sequences of a person and three near-identical frames of each sequence. Folds
-drawn at random over images put the same person, even the same second of video, on both sides; folds
-by subject do not. The study reports both, side by side.
+CK+ holds several sequences of a subject and three near-identical frames of each sequence. Folds
+drawn at random over images put the same subject, even the same second of video, on both sides;
+folds by subject do not. The study reports both, side by side.
 """
 
 import warnings
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from fer_lib.errors import UserError
@@ -79,10 +80,8 @@ def subjects_on_both_sides(subjects: np.ndarray, fold: np.ndarray) -> list[str]:
     Returns:
         Sorted subjects; empty for a subject-independent protocol.
     """
-    subjects, fold = np.asarray(subjects), np.asarray(fold)
-    pairs = {(str(subject), int(number)) for subject, number in zip(subjects, fold, strict=True)}
-    seen = [subject for subject, _ in pairs]
-    return sorted({subject for subject in seen if seen.count(subject) > 1})
+    folds = pd.Series(fold).groupby(np.asarray(subjects)).nunique()
+    return [str(subject) for subject in folds.index[folds > 1]]
 
 
 def _deal(splitter, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
