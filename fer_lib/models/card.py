@@ -1,9 +1,11 @@
-"""What a model's file says of itself, whatever the format; read without torch."""
+"""The model card in a model's file, whatever the format; read without torch."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from fer_lib.errors import UserError
 from fer_lib.labels import TASKS
@@ -12,7 +14,7 @@ from fer_lib.params import Architecture, VggArchitecture
 
 @dataclass(frozen=True)
 class Card:
-    """What a weights file or an ONNX file says of itself.
+    """The facts about a network that its weights file or ONNX file carries.
 
     Attributes:
         kind: "classifier" (encoder and classifier), "two heads" (encoder, classifier and intensity
@@ -45,16 +47,16 @@ class Card:
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by before the softmax; 1 unless `notes` say otherwise.
+        """What the logits are divided by before the softmax; 1 unless `notes` holds another.
 
-        Above 1 it makes a network less sure of itself, so that its probabilities match how often
-        it is right (Guo et al. 2017, eq. 9); the order of the classes stays.
+        Above 1 it makes a network less confident, so that its probabilities match how often it is
+        correct (Guo et al. 2017, eq. 9); the order of the classes stays.
         """
         return float(self.notes.get("temperature", 1.0))
 
     def header(self) -> dict[str, str]:
         """The fields as JSON texts: the metadata of a file."""
-        fields = self.__dict__ | {"arch": self.arch.as_dict()}
+        fields = self.__dict__ | {"arch": asdict(self.arch)}
         return {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
 
     @classmethod
@@ -64,24 +66,20 @@ class Card:
         Raises:
             UserError: if the file is of another project, or of an unknown architecture.
         """
-        missing = [field for field in cls.__dataclass_fields__ if field not in header]
-        if missing:
-            raise UserError(
-                f"{path} was not written by this study (its header lacks {', '.join(missing)}): "
-                "name a weights file of the study."
-            )
         try:
             fields = {name: json.loads(header[name]) for name in cls.__dataclass_fields__}
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
+            reason = "lacks" if isinstance(error, KeyError) else "is not JSON:"
             raise UserError(
-                f"{path} was not written by this study (its header is no JSON: {error}): "
+                f"{path} was not written by this study (its header {reason} {error}): "
                 "name a weights file of the study."
             ) from None
         try:
             kind = VggArchitecture if "kernels" in fields["arch"] else Architecture
             fields["arch"] = kind(**fields["arch"])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValidationError) as error:
+            reason = " ".join(str(error).split())
             raise UserError(
-                f"{path} holds an architecture unknown here ({error}): retrain it."
+                f"{path} holds an unknown architecture ({reason}): retrain it."
             ) from None
         return cls(**fields)

@@ -39,6 +39,7 @@ TWO_HEAD_CODE = (
     "fer_lib/models/vgg.py",
     "fer_lib/training/two_head.py",
 )
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)  # what may have a docstring
 CODE_ROOT = Path(__file__).resolve().parents[2]
 SAVE_EVERY = 15.0  # seconds at least between two writings: on a GPU an epoch may take less
 
@@ -161,9 +162,8 @@ def fingerprint(
     for file in code:
         tree = ast.parse((CODE_ROOT / file).read_text())
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                body[0] = ast.Pass()
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
         digest.update(_dump(tree).encode())
     for array in arrays:
         values = np.ascontiguousarray(array)
@@ -180,14 +180,6 @@ def _dump(node: object) -> str:
         return repr(node)
     fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
     return f"{type(node).__name__}({', '.join(f'{name}={_dump(value)}' for name, value in fields)})"
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def code_commit(code: Iterable[str] = TRAINING_CODE) -> str:

@@ -5,6 +5,7 @@ epoch gives. A fold that is done leaves its logits in a small file whose name te
 and code apart; run again, it costs nothing.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -39,7 +40,7 @@ def run_name(title: str, model: MSFERNet, settings: Training, *arrays: np.ndarra
         settings: of the run.
         arrays: its data.
     """
-    everything = {"training": resolve(settings).model_dump(), "model": model.encoder.arch.as_dict()}
+    everything = {"training": resolve(settings).model_dump(), "model": asdict(model.encoder.arch)}
     return f"{title}-{fingerprint(everything, [*arrays, flat_weights(model)])}"
 
 

@@ -55,8 +55,13 @@ class Objective:
                 in common then, or there is a teacher without a weight or a weight without a
                 teacher.
         """
-        if labels.ndim == 1:
-            check_labels(labels, self.classes)
+        counts = torch.ones(1) if labels.ndim > 1 else labels.bincount(minlength=self.classes or 0)
+        if len(labels) < 2 or (counts == 0).any():
+            empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+            raise UserError(
+                f"The training set of {len(labels)} images lacks class {empty or 'all'}: "
+                "add images of it, or leave the class out of the task."
+            )
         if settings.mixup and self.views > 1:
             raise UserError("mixup is for classifiers: set mixup to 0 in params.yaml.")
         if bool(settings.teacher_weight) != (self.teacher is not None):
@@ -74,18 +79,3 @@ class Objective:
         device = next(model.parameters()).device
         found = self.validate(model, images.to(device), labels)
         return {name: float(value) for name, value in found.items()}
-
-
-def check_labels(labels: Tensor, classes: int | None = None) -> None:
-    """Refuse labels of which one of the classes (default: up to the largest) has no image.
-
-    Raises:
-        UserError: naming the class.
-    """
-    counts = torch.bincount(labels, minlength=classes or 0)
-    if len(labels) < 2 or (counts == 0).any():
-        empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
-        raise UserError(
-            f"The training set of {len(labels)} images lacks class {empty or 'all'}: "
-            "add images of it, or leave the class out of the task."
-        )
