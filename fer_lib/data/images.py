@@ -1,4 +1,4 @@
-"""Reading images of any usual kind as a person would see them.
+"""Reading images of any usual kind as viewers show them.
 
 EXIF rotation is applied; 16-bit values are scaled to 8 bits; transparency is laid on white, the
 page most viewers show; CMYK, palette and the like become sRGB; of an animation the first frame
@@ -94,7 +94,7 @@ def _open(path: Path) -> Image.Image:
         raise UserError(f"{path} is empty (0 bytes): copy or download it again, or remove it")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is no reason to speak up
+            warnings.simplefilter("ignore")  # odd metadata does not matter
             with Image.open(path) as opened:
                 width, height = opened.size
                 if min(width, height) >= MIN_SIDE and width * height <= MOST_PIXELS:

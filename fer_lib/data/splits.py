@@ -15,7 +15,7 @@ from fer_lib.errors import UserError
 
 
 def subject_folds(subjects: np.ndarray, labels: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Deal subjects out to `k` folds, with classes as even as whole subjects allow.
+    """Distribute subjects over `k` folds, with classes as even as whole subjects allow.
 
     Args:
         subjects: (N,) subject of each image, such as 'S005'.
@@ -30,24 +30,23 @@ def subject_folds(subjects: np.ndarray, labels: np.ndarray, k: int, seed: int) -
         UserError: if there are fewer subjects than folds, or a fold would stay empty.
     """
     subjects = np.asarray(subjects)
-    people = len(np.unique(subjects))
-    if not 2 <= k <= people:
+    count = len(np.unique(subjects))
+    if not 2 <= k <= count:
         raise UserError(
-            f"{k} folds by subject cannot be made from {people} subjects: "
-            f"choose k from 2 to {people}"
+            f"{k} folds by subject cannot be made from {count} subjects: choose k from 2 to {count}"
         )
     splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
     fold = _deal(splitter, labels, subjects)
     empty = sorted(set(range(k)) - set(fold.tolist()))
     if empty:
         raise UserError(
-            f"fold(s) {empty} of {k} got no subject ({people} subjects in all): choose fewer folds"
+            f"fold(s) {empty} of {k} got no subject ({count} subjects in all): choose fewer folds"
         )
     return fold
 
 
 def random_folds(labels: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Deal single images out to `k` stratified folds, whoever they show (the leaky protocol).
+    """Distribute single images over `k` stratified folds, whatever their subject (leaky).
 
     Args:
         labels: (N,) integer class of each image.

@@ -5,7 +5,7 @@ finds upright frontal faces. Any other that keeps the `Detector` signature can t
 as those of `fer_tools/rtfer/detectors.py`.
 
 Detectors draw their boxes differently, so each carries the `margin` at which `crop_face` cuts faces
-as the training images are cut; its docstring says how it was measured.
+as the training images are cut; its docstring describes how it was measured.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ class Box(NamedTuple):
 
 
 class Detector(Protocol):
-    """Image in, face boxes out, the largest first; an empty list where no face is seen.
+    """Image in, face boxes out, the largest first; an empty list where no face is detected.
 
     The image is (H, W) uint8 grey or (H, W, 3) uint8 RGB. With `margin`, `crop_face` cuts its
     boxes as the images of FER2013 are cut.
@@ -147,7 +147,7 @@ def to_48(grey: np.ndarray) -> np.ndarray:
 
 
 def framing(images: np.ndarray, detector: Detector) -> np.ndarray:
-    """Where a detector sees the face in images that are already cropped.
+    """Where a detector finds the face in images that are already cropped.
 
     Each image is doubled and set on a wide rim of its own edge pixels, so that a box larger than
     the image could be found too. A box's side of 0.9 means that the image is framed as the

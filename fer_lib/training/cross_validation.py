@@ -1,8 +1,8 @@
 """Cross-validation on CK+: each fold trained from one encoder, for a fixed number of epochs.
 
 Nothing is chosen on a test fold: no early stopping, no best epoch. So the figure is what the last
-epoch gives. A fold that is done leaves its logits in a small file whose name tells settings, data
-and code apart; run again, it costs nothing.
+epoch gives. A fold that is done leaves its logits in a small file whose name identifies settings,
+data and code; run again, it costs nothing.
 """
 
 from dataclasses import asdict
