@@ -67,8 +67,6 @@ def read_ckplus(
 
 def read_ckplus48(root: Path) -> CkPlus:
     """Read the CK+48 folder (`root/<emotion>/<subject>_<session>_<frame>.png`)."""
-    if not root.is_dir():
-        raise UserError(f"the folder {root} is missing: {SOURCE}")
     found: list[_Frame] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not is_litter(p.name)):
         if folder.name not in CKPLUS_TO_FER:
