@@ -39,6 +39,8 @@ class Stream(IntEnum):
     SUBJECT = 5
     SEQUENCE = 6
     FILM = 7
+    OTHER_PERSON = 8
+    OTHER_FACE = 9
 
 
 def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:

@@ -36,6 +36,7 @@ from fer_tools.synthetic_faces.identities import (
     together,
     twitch,
 )
+from fer_tools.synthetic_faces.other_style import write_jaffe
 
 CKPLUS_SIZE = (240, 180)  # pixels, width and height
 # The emotions of the sequences in turn; contempt is as rare as in the release.
@@ -69,8 +70,9 @@ def draw_world(
     """Write the whole world under `root`; the same arguments give the same bytes.
 
     Writes `fer2013/{fer2013,fer2013new,truth}.csv`, `ckplus/{cohn-kanade-images,Emotion}/` with
-    `ckplus/truth.csv`, and `video/{sample.mp4,sample_truth.csv}`; the columns of the truth tables
-    are described at `write_fer2013`, `write_ckplus` and `video_truth`.
+    `ckplus/truth.csv`, `other/jaffe/` in another drawing style, and
+    `video/{sample.mp4,sample_truth.csv}`; the columns of the truth tables are described at
+    `write_fer2013`, `write_ckplus`, `write_jaffe` and `video_truth`.
 
     Args:
         root: folder, made if missing.
@@ -90,6 +92,7 @@ def draw_world(
         write_ckplus(
             root / "ckplus", seed, subjects, sequences_per_subject, frames_per_sequence, in_turn
         )
+        write_jaffe(root / "other" / "jaffe", seed, in_turn)
         video.result()
 
 

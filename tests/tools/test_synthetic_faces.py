@@ -22,6 +22,7 @@ from fer_tools.synthetic_faces.identities import (
     at_intensity,
     random_identity,
 )
+from fer_tools.synthetic_faces.other_style import write_jaffe
 from fer_tools.synthetic_faces.world import draw_world, video_truth
 
 SEED = 3
@@ -267,3 +268,25 @@ def test_the_videos_valence_is_true_to_its_classes() -> None:
     assert (truth["class"] == "neutral").equals(truth.intensity == 0)
     assert truth.valence.diff().abs().max() < 0.2  # it glides
     assert truth.face_present.diff().abs().sum() == 2  # one gap
+
+
+def test_the_other_style_repeats_and_faces_are_found(world, tmp_path, haar):
+    folder = world / "other" / "jaffe"
+    write_jaffe(tmp_path / "again", SEED)
+    assert all_bytes(folder) == all_bytes(tmp_path / "again")
+    truth = read_truth(folder / "truth.csv")
+    assert len(truth) == 213 and truth["class"].value_counts().min() == 30
+    assert (truth.intensity[truth["class"] == "neutral"] == 0).all()
+    some = [cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE) for name in truth.file[::10]]
+    found = [len(haar.detectMultiScale(image, 1.1, 5, minSize=(51, 51))) for image in some]
+    assert np.mean(np.array(found) == 1) > 0.8
+
+
+def test_wider_lines_are_darker():
+    who = random_identity(np.random.default_rng(1))
+    wall = np.full((96, 96, 3), 200, np.uint8)
+    thin, wide = (
+        draw_face(wall, who, Actions(smile=1), Pose((48, 40), 50), Light(), lines)
+        for lines in (1.0, 3.0)
+    )
+    assert wide.mean() < thin.mean() - 1
