@@ -41,6 +41,8 @@ class Stream(IntEnum):
     FILM = 7
     OTHER_PERSON = 8
     OTHER_FACE = 9
+    POSED = 10
+    REST = 11
 
 
 def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:
