@@ -260,7 +260,8 @@ class CarryOver(Section):
     """Tests on faces from elsewhere: how many, and how long.
 
     `condition_faces` of PublicTest are made worse by degrees, `drawn_people` are drawn in each
-    turn of the head and at rest, and `videos` of `video_seconds` are drawn. `allowed_loss` is the
+    turn of the head and at rest, and `videos` of `video_seconds` are drawn. Of CK+'s release
+    `sequences` are followed from neutral to apex. `allowed_loss` is the
     loss of accuracy at which a condition has reached its limit (chosen).
     """
 
@@ -268,6 +269,7 @@ class CarryOver(Section):
     drawn_people: Annotated[Whole, Field(ge=2)]
     videos: Annotated[Whole, Field(ge=2)]
     video_seconds: Annotated[Number, Field(ge=2)]
+    sequences: Count
     allowed_loss: Annotated[Number, Field(gt=0, lt=1)]
 
 

@@ -121,16 +121,16 @@ def _release_frames(root: Path, frames: Literal["apex", "all"]) -> tuple[list[Fr
     return found, len(sequences) - len(emotions)
 
 
-def apex_frames(root: Path) -> list[Frame]:
+def labelled_frames(root: Path, frames: Literal["apex", "all"] = "apex") -> list[Frame]:
     """The frames that `read_ckplus` reads, without contempt, not yet read or searched for a face.
 
     Raises:
         UserError: as `read_ckplus`, but for what is wrong inside an image.
     """
-    if (root / "CK+48").is_dir():
+    if (root / "CK+48").is_dir() and frames == "apex":
         return _in_order(_ckplus48_frames(root / "CK+48"))
     if (root / "cohn-kanade-images").is_dir():
-        return _in_order(_release_frames(root, "apex")[0])
+        return _in_order(_release_frames(root, frames)[0])
     raise _nothing_there(root)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_lib.data.ckplus import SOURCE, apex_frames
+from fer_lib.data.ckplus import SOURCE, labelled_frames
 from fer_lib.data.images import check_plain_file, is_image, is_litter, read_grey
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES
@@ -97,7 +97,7 @@ def read_ckplus_apex(root: Path) -> Collection:
     Raises:
         UserError: see `ckplus.read_ckplus`.
     """
-    frames = apex_frames(root)
+    frames = labelled_frames(root)
     cropped = (root / "CK+48").is_dir()
     return _collection(
         "CK+48" if cropped else "CK+", [f.file for f in frames], [f.label for f in frames],

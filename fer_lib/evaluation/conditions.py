@@ -70,28 +70,41 @@ class Curve:
         """(L,) mean distance of a face's valence from that of the unchanged face, 0 to 2."""
         return np.nanmean(np.abs(self.valence - self.valence[0]), axis=1)
 
+    def resampled(self, resamples: int, seed: int) -> np.ndarray:
+        """(R, L) accuracies of resampled faces, the same ones at all levels."""
+        draws = resample(self.right.T.astype(np.int64), resamples=resamples, seed=seed)
+        return draws / self.right.shape[1]
 
-def curve(
-    condition: Condition,
+    def interval(self, *, resamples: int, seed: int) -> np.ndarray:
+        """(2, L) ends of the 95 % bootstrap interval of the accuracy."""
+        return np.percentile(self.resampled(resamples, seed), [2.5, 97.5], axis=0)
+
+
+def degrade(
+    conditions: Mapping[str, Condition],
     faces: np.ndarray,
     labels: np.ndarray,
     predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> Curve:
-    """Classify faces at every level of a condition.
+) -> dict[str, Curve]:
+    """Classify faces at every level of some conditions.
 
     Args:
+        conditions: by name.
         faces: (N, 48, 48) uint8.
         labels: (N,) int.
         predict: the predicted classes (N,) and valences (N,) of faces.
     """
-    degraded = [faces, *(condition.apply(faces, level) for level in condition.levels)]
-    levels = [condition.unchanged, *condition.levels]
-    found = [predict(worse) for worse in degraded]
-    return Curve(
-        place=np.array([condition.at(*pair) for pair in zip(degraded, levels, strict=True)]),
-        right=np.stack([predicted == labels for predicted, _ in found]),
-        valence=np.stack([valence for _, valence in found]),
-    )
+    curves, unchanged = {}, predict(faces)
+    for name, condition in conditions.items():
+        degraded = [condition.apply(faces, level) for level in condition.levels]
+        found = [unchanged, *map(predict, degraded)]
+        levels = zip((faces, *degraded), (condition.unchanged, *condition.levels), strict=True)
+        curves[name] = Curve(
+            place=np.array([condition.at(*pair) for pair in levels]),
+            right=np.stack([predicted == labels for predicted, _ in found]),
+            valence=np.stack([valence for _, valence in found]),
+        )
+    return curves
 
 
 def limit(place: np.ndarray, accuracy: np.ndarray, allowed: float) -> float | None:
@@ -125,9 +138,7 @@ def limit_with_interval(
     value = limit(found.place, found.accuracy, allowed)
     if value is None:
         return None
-    faces = found.right.shape[1]
-    draws = resample(found.right.T.astype(np.int64), resamples=resamples, seed=seed)
-    drawn = [limit(found.place, row, allowed) for row in draws / faces]
+    drawn = [limit(found.place, row, allowed) for row in found.resampled(resamples, seed)]
     ends = [found.place[-1] if place is None else place for place in drawn]
     low, high = np.percentile(ends, [2.5, 97.5])
     return value, float(low), float(high)
@@ -147,13 +158,13 @@ def shrunk(faces: np.ndarray, side: float) -> np.ndarray:
 
 def exposed(faces: np.ndarray, factor: float) -> np.ndarray:
     """Darker (below 1) or brighter, rounded to whole grey levels and clipped at white."""
-    return np.clip(np.rint(faces * factor), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(faces * np.float32(factor)), 0, 255).astype(np.uint8)
 
 
 def flattened(faces: np.ndarray, factor: float) -> np.ndarray:
     """Less contrast about each face's mean grey, rounded to whole grey levels."""
     mean = faces.mean(axis=(1, 2), keepdims=True)
-    return np.rint(mean + factor * (faces - mean)).astype(np.uint8)
+    return np.rint(mean + np.float32(factor) * (faces - mean)).astype(np.uint8)
 
 
 def tilted(faces: np.ndarray, degrees: float) -> np.ndarray:
@@ -204,20 +215,20 @@ def _cover(edge: str, what: str) -> Condition:
 
 CONDITIONS: Mapping[str, Condition] = {
     "face_size": Condition(
-        "side of the face, pixels", "pixels", (36, 24, 18, 12, 8), shrunk, unchanged=SIDE
+        "side of the face, pixels", "pixels", (32, 20, 13, 8), shrunk, unchanged=SIDE
     ),
-    "blur": Condition("blur, sigma in pixels of 48", "pixels", (0.5, 1, 1.5, 2, 3), blurred),
+    "blur": Condition("blur, sigma in pixels of 48", "pixels", (0.7, 1.2, 2, 3), blurred),
     "dark": Condition(
-        "mean grey level", "grey levels", (0.5, 0.25, 0.12, 0.06, 0.03), exposed, mean_grey, 1.0
+        "mean grey level", "grey levels", (0.3, 0.1, 0.05, 0.025), exposed, mean_grey, 1.0
     ),
     "bright": Condition(
-        "white pixels, %", "percent", (1.5, 2, 3, 4, 6), exposed, clipped, 1.0
+        "white pixels, %", "percent", (1.5, 2, 3, 5), exposed, clipped, 1.0
     ),
     "contrast": Condition(
-        "contrast, grey levels (sd)", "grey levels", (0.5, 0.25, 0.12, 0.06, 0.03), flattened,
+        "contrast, grey levels (sd)", "grey levels", (0.3, 0.1, 0.05, 0.025), flattened,
         contrast, 1.0,
     ),
-    "tilt": Condition("tilt, degrees", "degrees", (10, 20, 30, 45, 60), tilted),
+    "tilt": Condition("tilt, degrees", "degrees", (10, 20, 30, 45), tilted),
     "covered_below": _cover("lower", "below"),
     "covered_above": _cover("upper", "above"),
     "covered_left": _cover("left", "the left"),

@@ -19,10 +19,10 @@ def tenths(values: np.ndarray) -> tuple[float, float]:
     return float(ordered[:count].mean()), float(ordered[-count:].mean())
 
 
-def tenths_by_chance(
+def by_chance(
     outcomes: np.ndarray, subject: np.ndarray, kind: np.ndarray, *, draws: int, seed: int
 ) -> np.ndarray:
-    """`tenths` of subjects that do not differ: outcomes are dealt out anew among subjects.
+    """`by_subject` of subjects that do not differ: outcomes are dealt out anew among them.
 
     Args:
         outcomes: (U,) of units that belong together, such as the fraction of a sequence's frames
@@ -34,7 +34,7 @@ def tenths_by_chance(
         seed: of the draws.
 
     Returns:
-        (D, 2) lowest and highest tenth.
+        (D, S), each row lowest first.
     """
     rng = np.random.default_rng(seed)
     places = [np.flatnonzero(kind == name) for name in np.unique(kind)]
@@ -43,7 +43,7 @@ def tenths_by_chance(
         dealt = outcomes.copy()
         for place in places:
             dealt[place] = rng.permutation(outcomes[place])
-        found.append(tenths(by_subject(dealt, subject)))
+        found.append(by_subject(dealt, subject))
     return np.array(found)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from fer_lib.plots.style import COLORS
@@ -61,9 +62,7 @@ def conditions(curves: Sequence[DegradationCurve], chance: float) -> Figure:
             curve.place, 100 * curve.shift, "s--", color=COLORS[1], ms=4,
             label="shift of the valence, hundredths",
         )  # fmt: skip
-        axis.axhline(
-            100 * chance, color="0.6", lw=1, ls=":", label="always the most frequent class"
-        )
+        axis.axhline(100 * chance, color="0.6", ls=":", label="always the most frequent class")
         if curve.limit is not None:
             axis.axvline(curve.limit, color=COLORS[3], lw=1.4, label="limit")
         axis.set(xlabel=curve.title, ylim=(0, 102))
@@ -71,11 +70,13 @@ def conditions(curves: Sequence[DegradationCurve], chance: float) -> Figure:
             axis.invert_xaxis()
     for axis in list(axes.flat)[len(curves) :]:
         axis.set_axis_off()
-    named: dict[str, object] = {}
+    named: dict[str, Artist] = {}
     for axis in axes.flat:
         handles, names = axis.get_legend_handles_labels()
         named |= dict(zip(names, handles, strict=True))
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
+    figure.legend(
+        list(named.values()), list(named), loc="outside lower center", ncols=2, fontsize=9
+    )
     return figure
 
 
@@ -89,9 +90,8 @@ def rest(values: Mapping[str, np.ndarray]) -> Figure:
     for axis, (name, found) in zip(axes[0], values.items(), strict=True):
         axis.hist(found, bins=np.linspace(-1, 1, 21), color=COLORS[0])
         axis.axvline(0, color="0.4", lw=1)
-        axis.axvline(
-            np.median(found), color=COLORS[1], lw=2, label=f"median {np.median(found):+.2f}"
-        )
+        middle = float(np.median(found))
+        axis.axvline(middle, color=COLORS[1], lw=2, label=f"median {middle:+.2f}")
         axis.set(title=name, xlabel="valence of neutral faces", xlim=(-1, 1))
         axis.legend(loc="upper left")
     axes[0, 0].set_ylabel("faces")

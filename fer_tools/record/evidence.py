@@ -224,8 +224,9 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
     Args:
         tables: one; for "ece" one a network.
         metric: "accuracy", "macro_f1", "macro_recall", "recall.K", "predicted.K" (how often
-            class K is predicted), "share.K" (the fraction of label K among labels above 0), "worst_tenth" and "best_tenth" (the accuracy of those groups),
-            "difference.METRIC" (of two tables), "ece", or those of `Evidence.intensity`.
+            class K is predicted), "share.K" (the fraction of label K among labels above 0),
+            "worst_tenth" and "best_tenth" (the accuracy of those groups), "difference.METRIC" (of
+            two tables), "ece", or those of `Evidence.intensity`.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
