@@ -1,4 +1,4 @@
-"""Where results go: settled before the work begins, and never onto what the user gave.
+"""Output files: checked before the work begins, and never written over an input.
 
 target = target_file(out, inputs=[photo], endings=(".csv",))  # before the work
 with write(target) as part:  # after it
@@ -20,16 +20,16 @@ LONGEST_SHOWN = 80  # characters of a path in a message
 
 
 def target_file(path: Path, inputs: Iterable[Path] = (), endings: tuple[str, ...] = ()) -> Path:
-    """The file that an output path means: links are followed.
+    """Check an output path and return the file it refers to, with links resolved.
 
     Args:
-        path: as the user gave it.
-        inputs: files and folders that the work reads.
-        endings: what the name must end in, such as ".csv"; anything if empty. A device or a pipe
-            may have any name.
+        path: from the user.
+        inputs: files and folders that are read.
+        endings: allowed suffixes, such as ".csv"; any if empty. A device or a pipe may have any
+            name.
 
     Raises:
-        UserError: if the target is one of the inputs, a folder, of another kind, or cannot be
+        UserError: if the target is one of the inputs, a folder, has another suffix, or cannot be
             written.
     """
     shown = short(path)
@@ -50,11 +50,11 @@ def target_file(path: Path, inputs: Iterable[Path] = (), endings: tuple[str, ...
             )
         if not target.parent.is_dir():
             raise UserError(
-                f"{shown} cannot be written: its folder does not exist; make it, or name another."
+                f"{shown} cannot be written: its folder does not exist; create it, or name another."
             )
         if not os.access(target if special else target.parent, os.W_OK):
             raise UserError(f"{shown} cannot be written (no permission): name another file.")
-    except (OSError, RuntimeError) as error:  # a name too long, links that go round
+    except (OSError, RuntimeError) as error:  # a name too long, circular links
         message = f"{shown} cannot be written ({reason(error)}): name another file."
         raise UserError(message) from None
     return target
@@ -83,9 +83,9 @@ def refuse_inputs(folder: Path, names: Iterable[str], inputs: Iterable[Path]) ->
 
 @contextmanager
 def write(target: Path) -> Iterator[Path]:
-    """A file to write in place of `target`, which is whole or as it was.
+    """A temporary file that replaces `target` when it is complete; on an error `target` is kept.
 
-    A device or a pipe cannot be replaced: what was written is copied into it.
+    A device or a pipe cannot be replaced: the content is copied into it.
     """
     if not target.exists() or target.is_file():
         with whole(target) as part:
@@ -98,27 +98,27 @@ def write(target: Path) -> Iterator[Path]:
             shutil.copyfileobj(source, sink)
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file; False where one does not exist or cannot be asked."""
+def same(first: Path, second: Path) -> bool:
+    """Whether two paths are the same file; False if one does not exist or is not accessible."""
     try:
-        return one.samefile(other)
+        return first.samefile(second)
     except OSError:
         return False
 
 
 def readable(path: Path | str) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 as escapes."""
+    """A path as text that can always be encoded: bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def short(path: Path | str) -> str:
-    """A path for a message: the end of it where it is long."""
+    """A path for a message; only its end if it is long."""
     text = readable(path)
     return text if len(text) <= LONGEST_SHOWN else f"...{text[-LONGEST_SHOWN:]}"
 
 
 def explain(error: OSError) -> str:
-    """What the system refused, and what helps, in one sentence."""
+    """A sentence with the path, the system's error and a remedy."""
     place = f"{short(error.filename)}: " if error.filename is not None else ""
     remedies = {
         errno.ENAMETOOLONG: "check the path",
@@ -129,12 +129,12 @@ def explain(error: OSError) -> str:
         errno.EDQUOT: "make room, or name another place",
         errno.EFBIG: "make room, or name another place",
         errno.EMFILE: "close other programs",
-        errno.ENOENT: "check that it, and the folder you are in, are there",
+        errno.ENOENT: "check that it and the current folder exist",
     }
     remedy = remedies.get(error.errno or 0, "check the disk and the path")
     return f"{place}{reason(error)}: {remedy}."
 
 
 def reason(error: BaseException) -> str:
-    """What the system says of an error, without number and path."""
+    """The system's error message, without number and path."""
     return getattr(error, "strerror", None) or str(error)

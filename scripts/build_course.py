@@ -2,16 +2,16 @@
 
     python scripts/build_course.py
 
-`course/solutions/exercise_NN.py` is a script in cells, each begun by a line:
+`course/solutions/exercise_NN.py` is a script of cells, each of which begins with a line:
 
     # %% [markdown]         prose, as comments; a heading `##` begins a task
     # %% [markdown] open    ... of a task that is answered in words
     # %% setup              imports, run before the answers
-    # %% answer: NAME       a function; what stands between BEGIN and END SOLUTION is left out
-    # %%                    code to look at results with; never checked
+    # %% answer: NAME       a function; the starter omits what is between BEGIN and END SOLUTION
+    # %%                    code that shows results; never checked
 
-From it come `course/exercises/exercise_NN.ipynb` and, between `<!-- exercises -->` and
-`<!-- end -->` in `course/unit-N.md`, the tasks with their solutions folded away.
+It is the source of `course/exercises/exercise_NN.ipynb` and of the tasks, with their solutions
+folded away, between `<!-- exercises -->` and `<!-- end -->` in `course/unit-N.md`.
 """
 
 import re
@@ -27,59 +27,60 @@ COURSE = Path(__file__).resolve().parents[1] / "course"
 SOLUTION = re.compile(r"^\n?( *)# BEGIN SOLUTION\n.*?# END SOLUTION$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.MULTILINE)
 BLOCK = re.compile(r"(<!-- exercises -->\n).*?(<!-- end -->)", re.DOTALL)
-HOW = """Where a cell says `raise NotImplementedError`, write your answer in its place and run the
-cell; then run the cell below it, which checks it. Save the notebook, and
-`uv run fer check exercise-{number:02}` checks the whole file. The ideas stand in
-[unit {number}](../unit-{number}.md), and so do the solutions, folded away."""
+INSTRUCTIONS = """Replace each `raise NotImplementedError` by your answer and run the cell; then run
+the cell below it, which checks your answer. To check the whole file, save the notebook and run
+`uv run fer check exercise-{number:02}`. [Unit {number}](../unit-{number}.md) explains the ideas and
+has the solutions, folded away."""
 
 
 class Cell(NamedTuple):
-    """What follows `# %%`, and the text below, without blank lines at its ends."""
+    """What follows `# %%`, and the text below it, without blank lines at its ends."""
 
     kind: str
     text: str
 
 
 def cells(source: Path) -> list[Cell]:
-    """The cells of a solution file; what stands before the first is left out."""
+    """The cells of a solution file; text before the first cell is ignored."""
     parts = re.split(r"^# %%(.*)\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found = []
+    parsed = []
     for kind, text in zip(parts[::2], parts[1::2], strict=True):
         kind, text = kind.strip(), text.strip("\n")
         if kind.startswith("[markdown]"):
             text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
-        found.append(Cell(kind, text))
-    return found
+        parsed.append(Cell(kind, text))
+    return parsed
 
 
 def notebook(source: Path, solved: bool = False) -> str:
-    """The exercise as a notebook, without outputs: a starter, or `solved`."""
+    """The exercise as a notebook without outputs: a starter or, if `solved`, with the solutions."""
     number = int(source.stem[-2:])
-    made = []
+    notebook_cells = []
     for place, (kind, text) in enumerate(cells(source)):
         if kind.startswith("[markdown]"):
-            text = text if place else f"{text}\n\n{HOW.format(number=number)}"
-            made.append(new_markdown_cell(text))
+            text = text if place else f"{text}\n\n{INSTRUCTIONS.format(number=number)}"
+            notebook_cells.append(new_markdown_cell(text))
             if kind.endswith("open"):
-                made.append(new_markdown_cell("*Your answer:*"))
+                notebook_cells.append(new_markdown_cell("*Your answer:*"))
         elif kind.startswith("answer: "):
             tags = ["answer", kind.removeprefix("answer: ")]
             code = as_solution(text) if solved else as_starter(text)
-            made.append(new_code_cell(code, metadata={"tags": tags}))
+            notebook_cells.append(new_code_cell(code, metadata={"tags": tags}))
         else:
-            made.append(new_code_cell(text, metadata={"tags": [kind]} if kind else {}))
-    for place, cell in enumerate(made):
+            metadata = {"tags": [kind]} if kind else {}
+            notebook_cells.append(new_code_cell(text, metadata=metadata))
+    for place, cell in enumerate(notebook_cells):
         cell.id = f"cell-{place}"
-    about = {
+    notebook_metadata = {
         "exercise": number,
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    return nbformat.writes(new_notebook(cells=made, metadata=about)) + "\n"
+    return nbformat.writes(new_notebook(cells=notebook_cells, metadata=notebook_metadata)) + "\n"
 
 
 def as_starter(code: str) -> str:
-    """The code with its solution left out."""
+    """The code with its solution replaced by `raise NotImplementedError`."""
     return SOLUTION.sub(rf'\1raise NotImplementedError("{NOT_DONE}")', code)
 
 
@@ -89,11 +90,11 @@ def as_solution(code: str) -> str:
 
 
 def page(source: Path) -> str:
-    """The unit's page with its exercises written anew."""
+    """The unit's page with its exercises updated."""
     link = f"[`exercises/{source.stem}.ipynb`](exercises/{source.stem}.ipynb)"
     parts = [f"Open {link}; check with `uv run fer check {source.stem.replace('_', '-')}`."]
     for kind, text in cells(source)[1:]:
-        if text.startswith("## "):  # other prose speaks of cells that are not shown here
+        if text.startswith("## "):  # other prose refers to cells that are not shown here
             parts.append(f"#{text}")
         elif kind.startswith("answer: "):
             parts.append(
@@ -112,11 +113,11 @@ def unit(source: Path) -> Path:
 
 def files() -> dict[Path, str]:
     """Every generated file and the text it should hold."""
-    wanted = {}
+    generated = {}
     for source in sorted((COURSE / "solutions").glob("exercise_*.py")):
-        wanted[COURSE / "exercises" / f"{source.stem}.ipynb"] = notebook(source)
-        wanted[unit(source)] = page(source)
-    return wanted
+        generated[COURSE / "exercises" / f"{source.stem}.ipynb"] = notebook(source)
+        generated[unit(source)] = page(source)
+    return generated
 
 
 if __name__ == "__main__":

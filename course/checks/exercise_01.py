@@ -1,4 +1,4 @@
-"""Checks of unit 1. Oracles: counting by hand, and the study's audit."""
+"""Checks of unit 1. Oracles: explicit counting, and the study's audit."""
 
 import numpy as np
 
@@ -18,16 +18,16 @@ def check_majority_baseline(answer):
         (rng.integers(0, 7, 500), rng.choice(7, 200, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])),
     ):
         training, test = np.array(training), np.array(test)
-        counts, theirs = np.bincount(training), np.bincount(test)
+        counts, test_counts = np.bincount(training), np.bincount(test)
         same(
             answer(training, test), float(np.mean([t == counts.argmax() for t in test])),
             f"the baseline of {len(training)} training and {len(test)} test labels",
             mistakes={
-                "You took the commonest label of the test set: that is peeking.":
-                    theirs.max() / len(test),
-                "This is the share of the commonest label in the training set; ask the test set.":
-                    counts.max() / len(training),
-                "That is a percentage; give the share.": 100 * np.mean(test == counts.argmax()),
+                "You took the most frequent label of the test set: that is peeking.":
+                    test_counts.max() / len(test),
+                "This is the share of the most frequent label in the training set; count it in the "
+                "test set.": counts.max() / len(training),
+                "That is a percentage; return the share.": 100 * np.mean(test == counts.argmax()),
             },
         )  # fmt: skip
 
@@ -36,7 +36,7 @@ def check_to_valence(answer):
     for labels in (np.arange(7), np.random.default_rng(2).integers(0, 7, (4, 9))):
         kept = labels.copy()
         found = answer(labels)
-        same(labels, kept, "the labels that were given",
+        same(labels, kept, "the labels passed to your function",
              hint="You changed them in place; make a new array.")  # fmt: skip
         in_place = labels.copy()
         for old, new in ((0, 0), (1, 0), (2, 0), (3, 2), (4, 0), (5, -1), (6, 1)):
@@ -46,7 +46,7 @@ def check_to_valence(answer):
             found, remap_valence(labels), f"the valences of labels of shape {labels.shape}",
             mistakes={
                 "Surprise is left out (-1), not neutral.": surprise_kept,
-                "You change an array while you still read from it.": in_place,
+                "You change an array that you are still reading from.": in_place,
             },
         )  # fmt: skip
 
@@ -54,19 +54,19 @@ def check_to_valence(answer):
 def check_first_copy(answer):
     rng = np.random.default_rng(3)
     base = rng.integers(0, 256, (1, 6, 6), dtype=np.uint8)
-    # The same grey values in another order: sum, mean and histogram are equal, the image is not.
-    turned = np.rot90(base, axes=(1, 2)).copy()
+    # The same gray values in another order: sum, mean and histogram are equal, the image is not.
+    rotated = np.rot90(base, axes=(1, 2)).copy()
     brighter = base.copy()
     brighter[0, 5, 5] ^= 1
-    images = np.concatenate([base, turned, brighter, base, turned, base])
+    images = np.concatenate([base, rotated, brighter, base, rotated, base])
     same(
         answer(images), np.array([0, 1, 2, 0, 1, 0]),
-        "the first copies of an image, a turned one, one with another pixel, and copies of them",
+        "the first copies of an image, a rotated one, one with another pixel, and copies of them",
         mistakes={
             "Equal sums or means do not make equal images.": np.array([0, 0, 2, 0, 0, 0]),
-            "Give the first copy's position, not the last one before.":
+            "Return the position of the first copy, not of the previous one.":
                 np.array([0, 1, 2, 0, 1, 3]),
-            "Give positions of images, not numbers of groups or counts.":
+            "Return positions of images, not group numbers or counts.":
                 np.array([3, 2, 1, 3, 2, 3]),
         },
     )  # fmt: skip
@@ -85,13 +85,13 @@ def check_leaked(answer):
     usage = PARTS[[0, 1, 2, 1, 0, 0, 2, 0]]
     same(
         answer(first, usage), np.array([0, 0, 1, 1, 0, 0, 0, 0], dtype=bool),
-        "the leaked ones of eight images",
+        "the leaked images among eight",
         mistakes={
             "Training images are not leaked themselves.":
                 np.array([1, 0, 1, 1, 0, 1, 0, 0], dtype=bool),
-            "A copy in the other test part is no leak from Training.":
+            "A copy in the other test split is not leaked from Training.":
                 np.array([0, 0, 1, 1, 0, 0, 1, 0], dtype=bool),
-            "A copy in Training may also stand after the test image.":
+            "A copy in Training may also come after the test image.":
                 np.array([0, 0, 1, 0, 0, 0, 0, 0], dtype=bool),
         },
     )  # fmt: skip
@@ -105,10 +105,10 @@ def check_ceiling(answer):
     same(
         answer(first, labels), 5 / 7, "the ceiling of seven images in four groups",
         mistakes={
-            "In a group with two labels some images can still be guessed rightly.": 2 / 7,
-            "This is the share of groups; give that of images.": 2 / 4,
-            "In a group of two that disagree one can be right, not none.": 4 / 7,
-            "An image without a copy can be guessed rightly, too.": 3 / 7,
+            "In a group with two labels some images can still be predicted correctly.": 2 / 7,
+            "This is the share of groups; return the share of images.": 2 / 4,
+            "In a group of two images with different labels one can be correct.": 4 / 7,
+            "An image without a copy can be predicted correctly, too.": 3 / 7,
         },
     )  # fmt: skip
     rng = np.random.default_rng(5)
@@ -117,5 +117,5 @@ def check_ceiling(answer):
     same(answer(first, labels), best / 200, "the ceiling of 200 random labels")
     holds(
         float(array(answer(np.arange(5), labels[:5]), "a ceiling")) == 1,
-        "where no image has a copy, the ceiling is 1.",
+        "if no image has a copy, the ceiling is 1.",
     )

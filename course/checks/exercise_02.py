@@ -12,24 +12,23 @@ from fer_tools.course.expectations import array, holds, same
 def check_convolve(answer):
     rng = np.random.default_rng(1)
     for shape, size in (((4, 5), (2, 2)), ((9, 7), (3, 3)), ((6, 8), (5, 1))):
-        picture, kernel = rng.normal(size=shape), rng.normal(size=size)
-        expected = torch_convolve(picture, kernel)
-        flat = np.maximum(expected, 0)
+        image, kernel = rng.normal(size=shape), rng.normal(size=size)
+        expected = torch_convolve(image, kernel)
         same(
-            answer(picture, kernel), expected,
-            f"a {shape} picture under a {size} kernel", tolerance=1e-6,
+            answer(image, kernel), expected,
+            f"a {shape} image convolved with a {size} kernel", tolerance=1e-6,
             mistakes={
-                "You turned the kernel over: networks do not.":
-                    torch_convolve(picture, kernel[::-1, ::-1].copy()),
+                "You flipped the kernel: neural networks do not.":
+                    torch_convolve(image, kernel[::-1, ::-1].copy()),
                 "Add the products up, do not average them.": expected / kernel.size,
-                "There is no ReLU here.": flat,
+                "There is no ReLU here.": np.maximum(expected, 0),
             },
-            hint="The result has one value for each place where the kernel lies wholly inside.",
+            hint="The result has one value per position where the kernel lies completely inside.",
         )  # fmt: skip
 
 
-def torch_convolve(picture, kernel):
-    x, k = torch.from_numpy(picture)[None, None], torch.from_numpy(kernel)[None, None]
+def torch_convolve(image, kernel):
+    x, k = torch.from_numpy(image)[None, None], torch.from_numpy(kernel)[None, None]
     return F.conv2d(x, k)[0, 0].numpy()
 
 
@@ -38,7 +37,7 @@ def check_convolution_cost(answer):
         (1, 16, 3, 48, 1), (44, 44, 5, 24, 1), (16, 44, 3, 48, 2), (3, 8, 7, 15, 2),
     ):  # fmt: skip
         layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-        places = layer(torch.zeros(1, inputs, side, side))[0, 0].numel()
+        positions = layer(torch.zeros(1, inputs, side, side))[0, 0].numel()
         weights = layer.weight.numel()
         what = f"{inputs} to {outputs} channels, kernel {kernel}, side {side}, stride {stride}"
         found = array(answer(inputs, outputs, kernel, side, stride), what)
@@ -52,11 +51,11 @@ def check_convolution_cost(answer):
             },
         )  # fmt: skip
         same(
-            found[1], weights * places, f"the multiply-adds of {what}",
+            found[1], weights * positions, f"the multiply-adds of {what}",
             mistakes={
-                "A stride makes the output smaller; count its places.": weights * side * side,
+                "A stride makes the output smaller; count its positions.": weights * side * side,
                 "Round the output's side up.": weights * (side // stride) ** 2,
-                "Count them for all places, not for one.": weights,
+                "Count them for all positions, not for one.": weights,
             },
         )  # fmt: skip
 
@@ -66,19 +65,20 @@ def check_receptive_field(answer):
     for layers in (
         [(3, 1)], [(3, 1), (3, 1)], [(3, 2), (3, 1)], [(5, 1), (3, 2), (3, 2), (3, 1)], [(7, 3)],
     ):  # fmt: skip
-        ignoring = 1 + sum(kernel - 1 for kernel, _ in layers)
+        without_strides = 1 + sum(kernel - 1 for kernel, _ in layers)
         same(
             answer(list(layers)), pixels_with_gradient(layers),
             f"the receptive field of {layers}",
             mistakes={
-                "A layer behind a stride takes wider steps.": ignoring,
-                "Only the strides before a layer widen its steps, not its own.": own_stride(layers),
+                "A layer after a stride takes wider steps.": without_strides,
+                "Only the strides before a layer widen its steps, not the layer's stride.":
+                    stride_applied_too_early(layers),
             },
         )  # fmt: skip
 
 
 def pixels_with_gradient(layers):
-    """Which pixels does one value really depend on? Ask the gradient of a sum of ones."""
+    """Width in pixels of the area on which one value depends, by the gradient of a sum of ones."""
     x = torch.zeros(1, 1, 99, 99, requires_grad=True)
     y = x
     for kernel, stride in layers:
@@ -87,7 +87,7 @@ def pixels_with_gradient(layers):
     return int((x.grad[0, 0].sum(dim=0) > 0).sum())
 
 
-def own_stride(layers):
+def stride_applied_too_early(layers):
     side, step = 1, 1
     for kernel, stride in layers:
         step *= stride
@@ -100,22 +100,22 @@ def check_multi_scale(answer):
         torch.manual_seed(seed)
         block = MultiScale(3, 4, (3, 5), fuse).eval()
         for branch in block.branches:
-            branch[1].eps = 0.0  # batch norm that does nothing
+            branch[1].eps = 0.0  # makes batch norm the identity
         x = torch.randn(2, 3, 10, 8)
         small, large = (branch[0].weight.detach() for branch in block.branches)
         with torch.no_grad():
             expected = block(x)
         near, far = F.conv2d(x, small, padding=1), F.conv2d(x, large, padding=2)
-        mistakes = {"ReLU is missing: nothing may lie below 0.": near + far,
-                    "Add first, then take ReLU.": near.relu() + far.relu()}  # fmt: skip
+        mistakes = {"ReLU is missing: no value may be below 0.": near + far,
+                    "Add first, then apply ReLU.": near.relu() + far.relu()}  # fmt: skip
         if fuse == "concat":
-            mistakes = {"ReLU is missing: nothing may lie below 0.": torch.cat([near, far], 1),
+            mistakes = {"ReLU is missing: no value may be below 0.": torch.cat([near, far], 1),
                         "The channels of the 3x3 kernels come first.":
                             torch.cat([far, near], 1).relu()}  # fmt: skip
         same(
             answer(x, small, large, fuse), expected, f'the block with fuse "{fuse}"',
             tolerance=1e-4, mistakes=mistakes,
-            hint="Pad by 1 and by 2, and put channels together along dimension 1.",
+            hint="Pad by 1 and by 2, and concatenate channels along dimension 1.",
         )  # fmt: skip
 
 
@@ -130,17 +130,17 @@ def check_channel_attention(answer):
             x = torch.randn(2, channels, 5, 7)
             weights = layer(x)
             average, peak = layer.mlp(x.mean(dim=(2, 3))), layer.mlp(x.amax(dim=(2, 3)))
-            within = layer.mlp(x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))).sigmoid()[..., None, None]
-        apart = (average.sigmoid() + peak.sigmoid())[:, :, None, None]
+            of_sum = layer.mlp(x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))).sigmoid()[..., None, None]
+        two_sigmoids = (average.sigmoid() + peak.sigmoid())[:, :, None, None]
         same(
             answer(x, w1, b1, w2, b2), x * weights, f"{channels} channels with attention",
             tolerance=1e-4,
             mistakes={
                 "Multiply x by the weights.": weights.expand_as(x),
-                "One sigmoid, of the sum of both.": x * apart,
-                "Mean and maximum go through the layers one by one, not their sum.": x * within,
+                "One sigmoid, of the sum of both.": x * two_sigmoids,
+                "Mean and maximum go through the layers separately, not their sum.": x * of_sum,
                 "The maximum is missing.": x * average.sigmoid()[:, :, None, None],
                 "The mean is missing.": x * peak.sigmoid()[:, :, None, None],
             },
-            hint="The weights have one value a channel: give them the shape (B, C, 1, 1).",
+            hint="There is one weight per channel: give the weights the shape (B, C, 1, 1).",
         )  # fmt: skip

@@ -22,7 +22,7 @@ def mask(labels):
 
 
 def one_anchor(similarities, positives, anchor, temperature, with_itself=False):
-    """The formula, number by number. Differences from the largest, so that nothing overflows."""
+    """The formula with loops; the largest value is subtracted so that nothing overflows."""
     row = [float(value) / temperature for value in similarities[anchor]]
     others = [v for j, v in enumerate(row) if with_itself or j != anchor]
     log_sum = max(others) + math.log(sum(math.exp(v - max(others)) for v in others))
@@ -45,7 +45,8 @@ def check_cosine_similarities(answer):
         answer(vectors), expected, "the cosines of (2, 0), (0, 0.5) and (3, 3)",
         tolerance=1e-5,
         mistakes={
-            "These are products of vectors that were not brought to length 1.": vectors @ vectors.T,
+            "These are products of vectors that were not normalized to length 1.":
+                vectors @ vectors.T,
             "Divide each row by its own length: norm(dim=1), not dim=0.":
                 (vectors / vectors.norm(dim=0)) @ (vectors / vectors.norm(dim=0)).T,
         },
@@ -61,7 +62,7 @@ def check_positive_mask(answer):
         same(
             answer(given), mask(labels), f"the positives for the labels {labels}",
             mistakes={
-                "Nobody is a positive of itself: clear the diagonal.":
+                "No embedding is a positive of itself: clear the diagonal.":
                     given[:, None] == given[None, :],
                 "You marked the pairs of different labels.": given[:, None] != given[None, :],
             },
@@ -79,7 +80,7 @@ def check_anchor_loss(answer):
             answer(*given), right, f"the loss of anchor {anchor} at temperature {temperature}",
             tolerance=1e-5,
             mistakes={
-                "The anchor itself does not belong into the sum under the logarithm.":
+                "The anchor itself does not belong in the sum under the logarithm.":
                     one_anchor(*given, with_itself=True),
                 "Divide the similarities by the temperature.":
                     one_anchor(similarities, positives, anchor, 1.0),
@@ -89,7 +90,7 @@ def check_anchor_loss(answer):
                 "The sign is wrong: a loss gets smaller as positives get closer.": -right,
             },
         )  # fmt: skip
-    similarities = similarities.float()  # in which exp() ends at 88
+    similarities = similarities.float()  # exp() overflows above 88
     found = float(answer(similarities, positives, 0, 0.002))
     holds(
         math.isfinite(found),
@@ -110,7 +111,7 @@ def check_supervised_contrastive_loss(answer):
             answer(points, given, temperature), right,
             f"the loss for the labels {labels} at temperature {temperature}", tolerance=1e-5,
             mistakes={
-                "The anchor itself does not belong into the sum under the logarithm.":
+                "The anchor itself does not belong in the sum under the logarithm.":
                     naive_loss(points, given, temperature, with_itself=True)[0],
                 "Take the mean over the anchors that have a positive, not over all.": over_all,
                 "Take the mean over the anchors, not their sum.": summed,
@@ -128,20 +129,21 @@ def check_supervised_contrastive_loss(answer):
     )  # fmt: skip
     same(
         answer(points, given), supcon_loss(points[:, None], given), tolerance=1e-5,
-        what="the loss beside fer_lib.training.losses.supcon_loss at the default temperature",
+        what="your loss compared with fer_lib.training.losses.supcon_loss at the default "
+        "temperature",
     )  # fmt: skip
 
-    # Through the lengths, so that it does not matter whether the answer brings them to 1 once more.
+    # Gradient of the raw vectors, so that it does not matter if the answer normalizes them again.
     raw = points * torch.linspace(0.5, 2, len(points))[:, None]
-    ours, theirs = raw.clone().requires_grad_(True), raw.clone().requires_grad_(True)
-    loss = answer(F.normalize(ours, dim=1), given, 0.2)
+    student, reference = raw.clone().requires_grad_(True), raw.clone().requires_grad_(True)
+    loss = answer(F.normalize(student, dim=1), given, 0.2)
     holds(
         isinstance(loss, torch.Tensor) and loss.requires_grad,
-        "no gradient flows through your loss: float(), .item() and .detach() cut it off.",
+        "no gradient flows through your loss: float(), .item() and .detach() remove it.",
     )
     loss.backward()
-    supcon_loss(F.normalize(theirs, dim=1)[:, None], given, 0.2).backward()
-    same(ours.grad, theirs.grad, "the gradient of the loss", tolerance=1e-4)
+    supcon_loss(F.normalize(reference, dim=1)[:, None], given, 0.2).backward()
+    same(student.grad, reference.grad, "the gradient of the loss", tolerance=1e-4)
 
 
 def check_descend(answer):
@@ -153,12 +155,12 @@ def check_descend(answer):
         kept = start.clone()
         before = float(supcon_loss(start[:, None], labels, 0.5))
         points = answer(start, labels)
-        same(start, kept, "the points that were given", hint="Work on a clone of them.")
+        same(start, kept, "the points passed to your function", hint="Work on a clone of them.")
         holds(isinstance(points, torch.Tensor), "the moved points: expected a tensor")
         same(points.norm(dim=1), torch.ones(24), "the lengths of the moved points",
-             tolerance=1e-4, hint="Bring them back to length 1 after each step.")  # fmt: skip
-        holds(not points.requires_grad, "the moved points still carry a gradient: .detach() them.")
-        same(answer(start, labels, 0), start, "the points after no step at all", tolerance=1e-5)
+             tolerance=1e-4, hint="Normalize them to length 1 after each step.")  # fmt: skip
+        holds(not points.requires_grad, "the moved points still require a gradient: detach them.")
+        same(answer(start, labels, 0), start, "the points after 0 steps", tolerance=1e-5)
         after = float(supcon_loss(points[:, None], labels, 0.5))
         holds(
             after < before,
@@ -166,10 +168,10 @@ def check_descend(answer):
             "Does your step go against the gradient?",
         )
         angle = 2 * math.pi * labels / classes
-        heaps = torch.stack([angle.cos(), angle.sin()], dim=1)
-        least = float(supcon_loss(heaps[:, None], labels, 0.5))
+        optimum = torch.stack([angle.cos(), angle.sin()], dim=1)
+        minimum = float(supcon_loss(optimum[:, None], labels, 0.5))
         holds(
-            after < least + 0.05 * (before - least),
-            f"the loss of {classes} classes went from {before:.3f} to {after:.3f}, and "
-            f"{least:.3f} can be had: are all the steps taken, each with a new gradient?",
+            after < minimum + 0.05 * (before - minimum),
+            f"the loss of {classes} classes went from {before:.3f} to {after:.3f}, but the minimum "
+            f"is {minimum:.3f}: do you take all steps, each with a new gradient?",
         )

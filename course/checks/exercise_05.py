@@ -1,4 +1,4 @@
-"""Checks of unit 5. Oracles: plain loops, ruptures, and the study's own line and its facts."""
+"""Checks of unit 5. Oracles: plain loops, ruptures, and the study's own valence and smoothing."""
 
 from itertools import pairwise
 
@@ -14,27 +14,27 @@ from fer_tools.rtfer.smoothing import LiveSmoother
 def check_valence(answer):
     rng = np.random.default_rng(1)
     for what, probabilities in (
-        ("the valence of seven sure faces, one a class", np.eye(7)),
+        ("the valence of seven certain predictions, one per class", np.eye(7)),
         ("the valence of 20 random faces", rng.dirichlet(np.full(7, 0.5), 20)),
     ):
-        right = valence(probabilities, FER_CLASSES)
-        certain = np.maximum(1 - probabilities[:, 5], 1e-9)
+        expected = valence(probabilities, FER_CLASSES)
+        without_surprise = np.maximum(1 - probabilities[:, 5], 1e-9)
         three = valence_probabilities(probabilities, FER_CLASSES)
         same(
-            answer(probabilities), right, what, tolerance=1e-6,
+            answer(probabilities), expected, what, tolerance=1e-6,
             mistakes={
-                "Do not scale up what surprise leaves over.": right / certain,
-                "Surprise is not positive.": right + probabilities[:, 5],
-                "Surprise is not negative.": right - probabilities[:, 5],
-                "Take the difference of the probabilities, not the sign of the winner.":
+                "Do not rescale the probabilities without surprise.": expected / without_surprise,
+                "Surprise is not positive.": expected + probabilities[:, 5],
+                "Surprise is not negative.": expected - probabilities[:, 5],
+                "Take the difference of the probabilities, not the sign of the predicted class.":
                     np.array([-1.0, 0, 1])[three.argmax(axis=1)],
-                "The sign is wrong: happy is +1.": -right,
+                "The sign is wrong: happy is +1.": -expected,
             },
         )  # fmt: skip
 
 
-def by_time(times, values, seconds, restart=True, weight=None):
-    """The recursion, and its usual mistakes: bridging gaps, one weight for all frames."""
+def recursion(times, values, seconds, restart=True, weight=None):
+    """Exponential smoothing, and its usual mistakes: bridging gaps, one weight for all frames."""
     levels, level, last = [], None, None
     for time, value in zip(times, values, strict=True):
         if np.isnan(value):
@@ -44,8 +44,8 @@ def by_time(times, values, seconds, restart=True, weight=None):
         if level is None:
             level = value
         else:
-            share = 1 - np.exp(-(time - last) / seconds) if weight is None else weight
-            level = level + share * (value - level)
+            gain = 1 - np.exp(-(time - last) / seconds) if weight is None else weight
+            level = level + gain * (value - level)
         last = time
         levels.append(level)
     return np.array(levels)
@@ -64,12 +64,12 @@ def check_smooth(answer):
             "the smoothed line must be NaN exactly where the values are: no face, no line.",
         )
         same(
-            found, by_time(times, values, seconds), f"the line smoothed by {seconds:g} s",
+            found, recursion(times, values, seconds), f"the line smoothed by {seconds:g} s",
             tolerance=1e-6,
             mistakes={
-                "Start anew after a gap.": by_time(times, values, seconds, restart=False),
-                "The weight has to follow the time between frames; yours is the same for all.":
-                    by_time(times, values, seconds, weight=1 - np.exp(-step / seconds)),
+                "Restart after a gap.": recursion(times, values, seconds, restart=False),
+                "The weight depends on the time between frames; yours is the same for all.":
+                    recursion(times, values, seconds, weight=1 - np.exp(-step / seconds)),
                 "You swapped the weights of the old level and the new value.":
                     swapped(times, values, seconds),
             },
@@ -78,14 +78,16 @@ def check_smooth(answer):
 
     for rate in (5, 25, 50):  # 1 - 1/e after S seconds, whatever the frame rate
         times = np.arange(2 * rate + 1) / rate
-        risen = answer(times, (times > 0).astype(float), 1.0)[rate]
-        same(risen, 1 - np.exp(-1), f"a step from 0 to 1, S seconds later, {rate} frames a second",
+        level = answer(times, (times > 0).astype(float), 1.0)[rate]
+        same(level, 1 - np.exp(-1),
+             f"a step from 0 to 1, S seconds later, at {rate} frames per second",
              tolerance=1e-5)  # fmt: skip
     times, values = np.arange(400) / 25, np.sin(np.arange(400) / 30)
     live = LiveSmoother(0.4)
-    theirs = [live(t, v)[0] for t, v in zip(times, values, strict=True)]
-    same(answer(times, values, 0.4)[200:], np.array(theirs)[200:],
-         "an even line beside the study's live filter, once settled", tolerance=1e-3)  # fmt: skip
+    filtered = [live(t, v)[0] for t, v in zip(times, values, strict=True)]
+    same(answer(times, values, 0.4)[200:], np.array(filtered)[200:],
+         "your line compared with the study's live filter in its steady state",
+         tolerance=1e-3)  # fmt: skip
 
 
 def swapped(times, values, seconds):
@@ -94,8 +96,8 @@ def swapped(times, values, seconds):
         if i == 0 or np.isnan(levels[i - 1]) or np.isnan(value):
             levels[i] = value
         else:
-            old = 1 - np.exp(-(times[i] - times[i - 1]) / seconds)
-            levels[i] = old * levels[i - 1] + (1 - old) * value
+            gain = 1 - np.exp(-(times[i] - times[i - 1]) / seconds)
+            levels[i] = gain * levels[i - 1] + (1 - gain) * value
     return levels
 
 
@@ -105,31 +107,31 @@ def check_share_above(answer):
         edges = np.append(0, np.cumsum(rng.choice([0.03, 0.04, 0.8], frames))) + 5
         values = rng.uniform(-1, 1, frames)
         values[rng.choice(frames, frames // 4, replace=False)] = np.nan
-        seen = [i for i in range(frames) if not np.isnan(values[i])]
-        above = [i for i in seen if values[i] > 0.2]
-        lasting = [edges[i + 1] - edges[i] for i in range(frames)]
-        time_seen = sum(lasting[i] for i in seen)
-        time_above = sum(lasting[i] for i in above)
+        observed = [i for i in range(frames) if not np.isnan(values[i])]
+        above = [i for i in observed if values[i] > 0.2]
+        durations = [edges[i + 1] - edges[i] for i in range(frames)]
+        time_observed = sum(durations[i] for i in observed)
+        time_above = sum(durations[i] for i in above)
         same(
-            answer(edges, values, 0.2), time_above / time_seen,
+            answer(edges, values, 0.2), time_above / time_observed,
             f"the share above 0.2 of {frames} frames", tolerance=1e-6,
             mistakes={
-                "Count time, not frames.": len(above) / len(seen),
-                "Divide by the time in which the face was seen.": time_above / sum(lasting),
-                "Count time, and only where the face was seen.": len(above) / frames,
-                "That is seconds; divide by the time seen.": time_above,
+                "Count time, not frames.": len(above) / len(observed),
+                "Divide by the time in which the face was found.": time_above / sum(durations),
+                "Count time, and only where the face was found.": len(above) / frames,
+                "That is in seconds; divide by the time in which the face was found.": time_above,
             },
         )  # fmt: skip
     same(answer(np.arange(4.0), np.array([0.5, 0.5, np.nan]), 0.5), 0.0,
-         "the share above 0.5 of a line that lies at 0.5")  # fmt: skip
+         "the share above 0.5 of a line that is constantly 0.5")  # fmt: skip
 
 
 def check_inertia(answer):
     rng = np.random.default_rng(4)
-    for pull in (0.9, 0.3):
+    for coefficient in (0.9, 0.3):
         values = np.zeros(80)
         for i in range(1, 80):
-            values[i] = pull * values[i - 1] + rng.normal(0, 0.1)
+            values[i] = coefficient * values[i - 1] + rng.normal(0, 0.1)
         values = np.clip(values, -0.95, 0.95)
         values[rng.choice(80, 25, replace=False)] = np.nan
         pairs = [pair for pair in pairwise(values) if not np.isnan(pair).any()]
@@ -140,7 +142,7 @@ def check_inertia(answer):
             found, np.corrcoef(np.array(pairs).T)[0, 1], "the inertia of 80 seconds with gaps",
             tolerance=1e-6,
             mistakes={
-                "You closed the gaps: what stood on their two sides are no neighbours.":
+                "You closed the gaps: the two sides of a gap are not neighbors.":
                     np.corrcoef(joined[:-1], joined[1:])[0, 1],
                 "A second without a face is not a second of valence 0.":
                     np.corrcoef(filled[:-1], filled[1:])[0, 1],
@@ -154,15 +156,15 @@ def check_change_point(answer):
     for length, cut in ((12, 4), (60, 45), (60, 7), (2, 1)):
         values = np.where(np.arange(length) < cut, 0.4, -0.4) + rng.normal(0, 0.15, length)
         if length > 12:
-            values[cut // 2] += 1.6  # one wild frame within the first level
-        right = ruptures.Dynp(model="l2", min_size=1, jump=1).fit(values).predict(1)[0]
+            values[cut // 2] += 1.6  # one outlier within the first level
+        expected = ruptures.Dynp(model="l2", min_size=1, jump=1).fit(values).predict(1)[0]
         jump = int(np.abs(np.diff(values)).argmax()) + 1
         same(
-            answer(values.copy()), right, f"the cut of {length} values",
+            answer(values.copy()), expected, f"the change point of {length} values",
             mistakes={
-                "One too early: give the position at which the second part begins.": right - 1,
-                "One too late: give the position at which the second part begins.": right + 1,
-                "That is the largest jump, of a single wild frame; look at the parts' means.": jump,
+                "One too early: return the start of the second segment.": expected - 1,
+                "One too late: return the start of the second segment.": expected + 1,
+                "That is the largest jump, of a single outlier; compare the segments' means.": jump,
             },
-            hint="Add up the squared distances from each part's own mean, for every cut.",
+            hint="For every cut, add up the squared distances from the mean of each segment.",
         )  # fmt: skip

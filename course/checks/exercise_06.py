@@ -1,4 +1,4 @@
-"""Checks of unit 6. Oracles: counting pairs one by one, SciPy, simulated people."""
+"""Checks of unit 6. Oracles: explicit counting of pairs, SciPy, simulated labels."""
 
 import itertools
 
@@ -21,8 +21,8 @@ def check_agreement(answer):
             mistakes={
                 "The two taggers are different people: n (n - 1) pairs, not n squared.":
                     (shares**2).sum(axis=1),
-                "That is the share of the winner; ask for pairs.": shares.max(axis=1),
-                "Give one value for each image, not their mean.":
+                "That is the share of the most frequent tag; count pairs.": shares.max(axis=1),
+                "Return one value for each image, not their mean.":
                     np.full(len(given), (given * (given - 1)).sum() / (total * (total - 1)).sum()),
             },
         )  # fmt: skip
@@ -49,36 +49,36 @@ def check_best_possible(answer):
         same(
             answer(given), np.mean([max(row) / sum(row) for row in given.tolist()]), what,
             mistakes={
-                "Each image counts the same, however many taggers it has.":
+                "Weight all images equally, however many taggers they have.":
                     most.sum() / total.sum(),
-                "An image without a majority can be guessed rightly, too.":
+                "An image without a majority can be predicted correctly, too.":
                     np.where(2 * most > total, most / total, 0).mean(),
-                "The winner's answer is right only as often as taggers gave it.":
+                "The best prediction is correct only as often as taggers chose that tag.":
                     (2 * most > total).mean(),
             },
-            hint="For each image: the share of the votes that its most voted column has.",
+            hint="For each image: the share of votes for the column with the most votes.",
         )  # fmt: skip
 
 
 def check_worth_of_alarm(answer):
     for sensitivity, specificity, rate in ((0.9, 0.95, 0.01), (0.8, 0.99, 0.3), (0.5, 0.7, 0.05)):
         people = 1_000_000
-        concerned = people * rate
-        right, wrong = sensitivity * concerned, (1 - specificity) * (people - concerned)
+        positives = people * rate
+        true, false = sensitivity * positives, (1 - specificity) * (people - positives)
         same(
-            answer(sensitivity, specificity, rate), right / (right + wrong),
+            answer(sensitivity, specificity, rate), true / (true + false),
             f"sensitivity {sensitivity}, specificity {specificity}, base rate {rate}",
             mistakes={
-                "That is the share of the concerned who are reported; turn the question around.":
-                    sensitivity,
+                "That is the share of the positives who are reported; return the share of the "
+                "reported who are positive.": sensitivity,
                 "The base rate is missing.": sensitivity / (sensitivity + 1 - specificity),
-                "That is the share of right decisions, alarm or not.":
+                "That is the accuracy: the share of correct decisions, alarm or not.":
                     sensitivity * rate + specificity * (1 - rate),
-                "Those wrongly reported are 1 - specificity of those not concerned.":
-                    right / (right + specificity * (people - concerned)),
-                "That is the share of all people who are reported.": (right + wrong) / people,
+                "False alarms are 1 - specificity of the people without the condition.":
+                    true / (true + specificity * (people - positives)),
+                "That is the share of all people who are reported.": (true + false) / people,
             },
-            hint="Think of a million people and count who is reported.",
+            hint="Imagine a million people and count who is reported.",
         )  # fmt: skip
     rates = np.array([0.001, 0.5, 1.0])
     same(answer(0.9, 0.8, rates), 0.9 * rates / (0.9 * rates + 0.2 * (1 - rates)),
@@ -95,22 +95,22 @@ def check_measured_accuracy(answer):
             answer(accuracy, noise, classes), expected, what,
             mistakes={
                 "Both may also be wrong in the same way.": both,
-                "Both wrong is not enough, they must be wrong alike: 1 of the classes - 1.":
+                "If both are wrong, they agree only in one of classes - 1 cases.":
                     both + (1 - accuracy) * noise,
-                "A wrong one has only the other classes to choose from: classes - 1.":
+                "An error is spread over the other classes only: classes - 1.":
                     both + (1 - accuracy) * noise / classes,
                 "The network does not make the labels' errors: do not subtract.": accuracy - noise,
             },
         )  # fmt: skip
         truth = rng.integers(0, classes, 200_000)
-        said = disturbed(truth, 1 - accuracy, classes, rng)
-        labels = disturbed(truth, noise, classes, rng)
-        same(answer(accuracy, noise, classes), (said == labels).mean(), f"200,000 images: {what}",
-             tolerance=0.01)  # fmt: skip
+        predicted = with_errors(truth, 1 - accuracy, classes, rng)
+        labels = with_errors(truth, noise, classes, rng)
+        same(answer(accuracy, noise, classes), (predicted == labels).mean(),
+             f"200,000 simulated images: {what}", tolerance=0.01)  # fmt: skip
 
 
-def disturbed(truth, share, classes, rng):
-    """The classes with a share of them replaced by one of the others."""
+def with_errors(truth, share, classes, rng):
+    """Replace a share of the classes by another class, drawn uniformly."""
     other = (truth + rng.integers(1, classes, len(truth))) % classes
     return np.where(rng.random(len(truth)) < share, other, truth)
 
@@ -131,18 +131,18 @@ def check_accuracy_by_group(answer):
         f"expected entries for {', '.join(names)}, found {', '.join(sorted(map(str, found)))}.",
     )
     for group in names:
-        n, right = int((groups == group).sum()), int(correct[groups == group].sum())
-        p = right / n
-        exact = binomtest(right, n).proportion_ci(method="wilson")
+        n, hits = int((groups == group).sum()), int(correct[groups == group].sum())
+        p = hits / n
+        exact = binomtest(hits, n).proportion_ci(method="wilson")
         normal = 1.96 * (p * (1 - p) / n) ** 0.5
-        what = f'accuracy and interval of "{group}" ({right} of {n} right)'
+        what = f'accuracy and interval of "{group}" ({hits} of {n} correct)'
         same(
             array(found[group], what), np.array([p, exact.low, exact.high]), what,
             tolerance=1e-4,
             mistakes={
-                "That is p ± z sqrt(p (1 - p) / n), which claims certainty at 0 and at 1.":
+                "That is p ± z sqrt(p (1 - p) / n), which has zero width at 0 and at 1.":
                     np.array([p, p - normal, p + normal]),
-                "Give the accuracy itself first, not the interval's middle.":
+                "Return the accuracy itself first, not the center of the interval.":
                     np.array([(exact.low + exact.high) / 2, exact.low, exact.high]),
             },
         )  # fmt: skip

@@ -3,8 +3,8 @@
 # %% [markdown]
 # # 1 · Data and its faults
 #
-# You find by program what is wrong with a data set before anything is learned from it. The cells
-# that look at the sample study's data need one `uv run dvc repro`.
+# You write code that finds what is wrong with a data set before a network learns from it. The
+# cells that show the sample study's data need one `uv run dvc repro`.
 
 # %% setup
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ from fer_tools.course.grader import checker
 check = checker(1)
 
 # %% [markdown]
-# First look at what you have: 3,000 drawn faces in FER2013's form. `faces.images` is (N, 48, 48)
+# First look at the data: 3,000 synthetic faces in FER2013's format. `faces.images` is (N, 48, 48)
 # uint8, `faces.labels` (N,) 0 to 6, `faces.usage` (N,) one of Training, PublicTest, PrivateTest.
 
 # %%
@@ -29,26 +29,27 @@ for number, axis in enumerate(axes):
     axis.set(title=FER_CLASSES[number], xticks=[], yticks=[])
 
 # %% [markdown]
-# ## 1.1 The level to beat (easy)
+# ## 1.1 The baseline (easy)
 #
-# A program that always gives the commonest answer needs no pictures. It learns that answer from
-# the training labels. How often is it right on the test labels? Any network has to do better.
+# A classifier that always predicts the most frequent class needs no images. It learns that class
+# from the training labels. How often is it correct on the test labels? Any network has to do
+# better.
 
 
 # %% answer: majority_baseline
 def majority_baseline(training: np.ndarray, test: np.ndarray) -> float:
-    """Accuracy of always answering the commonest training label.
+    """Accuracy of always predicting the most frequent training label.
 
     Args:
         training: (N,) integer labels, from 0 on.
         test: (M,) integer labels, from 0 on.
 
     Returns:
-        Share of the test labels that are guessed rightly, in [0, 1].
+        Share of the test labels that are predicted correctly, in [0, 1].
     """
     # BEGIN SOLUTION
-    commonest = np.bincount(training).argmax()
-    return float((test == commonest).mean())
+    most_frequent = np.bincount(training).argmax()
+    return float((test == most_frequent).mean())
     # END SOLUTION
 
 
@@ -60,8 +61,8 @@ check(majority_baseline)
 #
 # Paper A groups the labels: angry (0), disgust (1), fear (2) and sad (4) become negative, neutral
 # (6) becomes neutral, happy (3) becomes positive. Surprise (5) is left out, since it can be
-# either. Write 0 for negative, 1 for neutral, 2 for positive and -1 for left out. Beware of
-# changing an array while you still read from it.
+# either. Write 0 for negative, 1 for neutral, 2 for positive and -1 for left out. Take care not to
+# change an array that you are still reading from.
 
 
 # %% answer: to_valence
@@ -69,7 +70,7 @@ def to_valence(labels: np.ndarray) -> np.ndarray:
     """Turn FER2013 labels into valence classes.
 
     Args:
-        labels: integer array of any shape, 0 to 6; left as it is.
+        labels: integer array of any shape, 0 to 6; not changed.
 
     Returns:
         Integer array of the same shape: 0 negative, 1 neutral, 2 positive, -1 left out.
@@ -84,11 +85,11 @@ def to_valence(labels: np.ndarray) -> np.ndarray:
 check(to_valence)
 
 # %% [markdown]
-# ## 1.3 The same picture twice (medium)
+# ## 1.3 The same image twice (medium)
 #
-# Give each image the position of the *first* image that is the same in every pixel; an image that
-# has no earlier copy gets its own position. Comparing all pairs takes minutes for 3,000 images. A
-# dictionary from `image.tobytes()` to a position needs one pass.
+# For each image, return the position of the *first* image that is equal in every pixel; an image
+# without an earlier copy gets its own position. Comparing all pairs takes minutes for 3,000
+# images. A dictionary from `image.tobytes()` to a position needs one pass.
 
 
 # %% answer: first_copy
@@ -113,16 +114,16 @@ check(first_copy)
 # %% [markdown]
 # ## 1.4 Which test images has the network seen? (medium)
 #
-# Mark the test images (PublicTest or PrivateTest) of which a copy stands in Training. The copy may
-# stand before or after the test image.
+# Mark the test images (PublicTest or PrivateTest) that have a copy in Training. The copy may come
+# before or after the test image.
 
 
 # %% answer: leaked
 def leaked(first: np.ndarray, usage: np.ndarray) -> np.ndarray:
-    """Mark test images that also stand in Training.
+    """Mark test images that are also in Training.
 
     Args:
-        first: (N,) integer from `first_copy`: equal images have equal numbers.
+        first: (N,) integer from `first_copy`: equal images have equal values.
         usage: (N,) "Training", "PublicTest" or "PrivateTest".
 
     Returns:
@@ -142,11 +143,11 @@ seen = leaked(first_copy(faces.images), faces.usage)
 {part: int(seen[faces.usage == part].sum()) for part in ("PublicTest", "PrivateTest")}
 
 # %% [markdown]
-# ## 1.5 How right can anyone be? (hard)
+# ## 1.5 How accurate can any classifier be? (hard)
 #
-# Some equal images carry different labels. A program sees only the image, so it gives all copies
-# one answer and is wrong about some of them, whatever it has learned. What is the highest accuracy
-# that any program can reach on this data?
+# Some equal images have different labels. A classifier sees only the image, so it predicts the
+# same class for all copies and is wrong about some of them, whatever it has learned. What is the
+# highest accuracy that any classifier can reach on this data?
 
 
 # %% answer: ceiling
@@ -154,15 +155,15 @@ def ceiling(first: np.ndarray, labels: np.ndarray) -> float:
     """The highest accuracy of any function of the image.
 
     Args:
-        first: (N,) integer: equal images have equal numbers.
+        first: (N,) integer: equal images have equal values.
         labels: (N,) integer, from 0 on.
 
     Returns:
         Share of the images, in (0, 1].
     """
     # BEGIN SOLUTION
-    right = [np.bincount(labels[first == number]).max() for number in np.unique(first)]
-    return sum(right) / len(labels)
+    correct = [np.bincount(labels[first == group]).max() for group in np.unique(first)]
+    return sum(correct) / len(labels)
     # END SOLUTION
 
 
@@ -172,7 +173,7 @@ check(ceiling)
 # %% [markdown] open
 # ## 1.6 What should be done about it? (medium, open)
 #
-# In the README's first table, PrivateTest stands twice: whole, and without the images that also
-# stand in Training. A colleague says: "Then delete the duplicates, and report the second figure."
-# Another says: "Nobody else does, so no figure could be compared." What would you report, and what
-# would you do with images whose copies carry two labels?
+# The README's first table lists PrivateTest twice: complete, and without the images that are also
+# in Training. A colleague says: "Then delete the duplicates and report the second figure." Another
+# says: "Nobody else does that, so our figure could not be compared with others." What would you
+# report, and what would you do with images whose copies have two labels?

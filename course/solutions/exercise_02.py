@@ -18,33 +18,33 @@ check = checker(2)
 # %% [markdown]
 # ## 2.1 A convolution by hand (easy)
 #
-# Slide the kernel over the picture. At each place where it lies wholly inside, multiply what lies
-# over one another and add up:
+# Slide the kernel over the image. At each position where it lies completely inside, multiply each
+# kernel value by the pixel under it and add up the products:
 #
 # $$y_{ij} = \sum_{u, v} k_{uv} x_{i+u, j+v}.$$
 #
-# Two loops will do. (In mathematics a convolution turns the kernel over first; in networks nobody
-# does.)
+# Two loops are enough. (In mathematics a convolution flips the kernel first; neural networks do
+# not, so their "convolution" is strictly a cross-correlation.)
 
 
 # %% answer: convolve
-def convolve(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve a picture as networks do, without padding.
+def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolve an image as neural networks do, without padding.
 
     Args:
-        picture: (H, W) float.
-        kernel: (h, w) float, no larger than the picture.
+        image: (H, W) float.
+        kernel: (h, w) float, no larger than the image.
 
     Returns:
         (H - h + 1, W - w + 1) float.
     """
     # BEGIN SOLUTION
     height, width = kernel.shape
-    rows, columns = picture.shape[0] - height + 1, picture.shape[1] - width + 1
+    rows, columns = image.shape[0] - height + 1, image.shape[1] - width + 1
     result = np.zeros((rows, columns))
     for i in range(rows):
         for j in range(columns):
-            result[i, j] = (picture[i : i + height, j : j + width] * kernel).sum()
+            result[i, j] = (image[i : i + height, j : j + width] * kernel).sum()
     return result
     # END SOLUTION
 
@@ -53,23 +53,23 @@ def convolve(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 check(convolve)
 
 # %% [markdown]
-# A kernel that looks for vertical edges:
+# A kernel that detects vertical edges:
 
 # %%
 square = np.zeros((16, 16))
 square[4:12, 4:12] = 1
 edges = convolve(square, np.array([[-1.0, 0, 1]] * 3))
 figure, axes = plt.subplots(1, 2, figsize=(5, 2.5))
-for axis, picture in zip(axes, (square, edges), strict=True):
-    axis.imshow(picture, cmap="gray")
+for axis, image in zip(axes, (square, edges), strict=True):
+    axis.imshow(image, cmap="gray")
 
 # %% [markdown]
 # ## 2.2 What does a convolution cost? (easy)
 #
-# A layer of `outputs` kernels, each $k \times k$ over all `inputs` channels, without bias. The
-# picture is square and padded by $\lfloor k/2 \rfloor$ on each side ($k$ is odd), so a stride of
-# $s$ gives a side of $\lceil \text{side} / s \rceil$. Parameters are counted once; multiply-adds
-# once for each place of each output channel.
+# A layer has `outputs` kernels, each $k \times k$ over all `inputs` channels, without bias. The
+# image is square and padded by $\lfloor k/2 \rfloor$ on each side ($k$ is odd), so a stride of
+# $s$ gives an output of side $\lceil \text{side} / s \rceil$. Count each parameter once, and its
+# multiply-adds once for each position of the output.
 
 
 # %% answer: convolution_cost
@@ -82,11 +82,11 @@ def convolution_cost(
         inputs: channels in.
         outputs: channels out.
         kernel: side of the kernel, odd.
-        side: of the picture that comes in, pixels.
-        stride: step from place to place.
+        side: side of the input image in pixels.
+        stride: distance between neighboring positions of the kernel, in pixels.
 
     Returns:
-        Number of parameters; number of multiply-adds for one picture.
+        Number of parameters; number of multiply-adds for one image.
     """
     # BEGIN SOLUTION
     parameters = inputs * outputs * kernel * kernel
@@ -99,12 +99,12 @@ def convolution_cost(
 check(convolution_cost)
 
 # %%
-f"The whole encoder: {count_multiply_adds(Encoder()):,} multiply-adds a face"
+f"The whole encoder: {count_multiply_adds(Encoder()):,} multiply-adds per face"
 
 # %% [markdown]
-# ## 2.3 How far does a value see? (medium)
+# ## 2.3 The receptive field (medium)
 #
-# One value behind several layers depends on a square of pixels, its receptive field. Behind one $k
+# One value after several layers depends on a square of pixels, its receptive field. After one $k
 # \times k$ layer its side is $k$. Each further layer adds $(k - 1)$ steps, and a step is as many
 # pixels wide as the product of all strides *before* that layer.
 
@@ -114,7 +114,7 @@ def receptive_field(layers: list[tuple[int, int]]) -> int:
     """Side of the square of pixels on which one value depends.
 
     Args:
-        layers: (kernel, stride) of each layer, from the picture on.
+        layers: (kernel, stride) of each layer, starting at the image.
 
     Returns:
         Side in pixels; 1 without layers.
@@ -135,16 +135,16 @@ check(receptive_field)
 # ## 2.4 Two scales at once (medium)
 #
 # MSFERNet's multi-scale block convolves the same input with 3×3 and with 5×5 kernels, both padded
-# so that the picture keeps its size. Stage 1 adds the two results and takes ReLU of the sum; stage
-# 2 takes ReLU and puts the channels one after the other, those of the 3×3 kernels first. Leave
-# batch norm out. `torch.nn.functional.conv2d` convolves.
+# so that the image keeps its size. Stage 1 adds the two results and applies ReLU to the sum; stage
+# 2 applies ReLU and concatenates the channels, those of the 3×3 kernels first. Leave batch norm
+# out. `torch.nn.functional.conv2d` computes a convolution.
 
 
 # %% answer: multi_scale
 def multi_scale(
     x: torch.Tensor, small: torch.Tensor, large: torch.Tensor, fuse: str
 ) -> torch.Tensor:
-    """Parallel 3x3 and 5x5 convolutions and what becomes of them.
+    """Parallel 3x3 and 5x5 convolutions, added or concatenated, with ReLU.
 
     Args:
         x: (B, C, H, W) float.
@@ -168,8 +168,8 @@ check(multi_scale)
 # %% [markdown]
 # ## 2.5 Channel attention (hard)
 #
-# CBAM asks of each channel how much it matters. The mean $a$ and the maximum $m$ of each channel
-# over all places go through the same two layers:
+# CBAM computes a weight for each channel. The mean $a$ and the maximum $m$ of each channel over
+# all positions go through the same two layers:
 #
 # $$w = \sigma\big(W_2 \mathrm{ReLU}(W_1 a + b_1) + b_2 +
 # W_2 \mathrm{ReLU}(W_1 m + b_1) + b_2\big).$$
@@ -185,7 +185,7 @@ def channel_attention(
     w2: torch.Tensor,
     b2: torch.Tensor,
 ) -> torch.Tensor:
-    """Weigh the channels of a feature map (Woo et al. 2018, eq. 2).
+    """Weight the channels of a feature map (Woo et al. 2018, eq. 2).
 
     Args:
         x: (B, C, H, W) float.
@@ -210,7 +210,7 @@ check(channel_attention)
 # %% [markdown] open
 # ## 2.6 What does the 5×5 branch buy? (medium, open)
 #
-# Two 3×3 layers in a row see as far as one 5×5 layer. Compare their parameters for 40 channels in
-# and out, with your function of 2.2. Why may parallel branches still be worth their price on
-# faces? How would you find out with this study, and how many trainings would you need before you
-# believed the answer? (`studies.sample.model.branches` in `params.yaml` is the switch.)
+# Two 3×3 layers in a row have the receptive field of one 5×5 layer. Compare their parameters for
+# 40 channels in and out, with your function of 2.2. Why may parallel branches still be worth their
+# cost on faces? How would you find out with this study, and how many training runs would you need
+# before you believed the result? (The setting is `studies.sample.model.branches` in `params.yaml`.)

@@ -3,7 +3,7 @@
 # %% [markdown]
 # # 3 · Contrastive learning from scratch
 #
-# You write the supervised contrastive loss in four steps and then let it move points. No data is
+# You write the supervised contrastive loss in four steps and then watch it move points. No data is
 # needed: everything runs on a fresh copy of the project.
 
 # %% setup
@@ -16,11 +16,11 @@ from fer_tools.course.grader import checker
 check = checker(3)
 
 # %% [markdown]
-# ## 3.1 How alike are two embeddings? (easy)
+# ## 3.1 How similar are two embeddings? (easy)
 #
 # The similarity of two vectors is the cosine of the angle between them. Compute it for all pairs
-# of rows: bring each row to length 1, then one matrix product is enough. (`keepdim=True` keeps the
-# lengths as a column, by which each row can be divided.)
+# of rows: normalize each row to length 1, then one matrix product is enough. (`keepdim=True` keeps
+# the lengths as a column, so that each row can be divided by its own.)
 
 
 # %% answer: cosine_similarities
@@ -28,7 +28,7 @@ def cosine_similarities(vectors: torch.Tensor) -> torch.Tensor:
     """Cosine of the angle between all pairs of vectors.
 
     Args:
-        vectors: (N, D) float, of any length but zero.
+        vectors: (N, D) float, of any length except zero.
 
     Returns:
         (N, N) float in [-1, 1].
@@ -43,9 +43,10 @@ def cosine_similarities(vectors: torch.Tensor) -> torch.Tensor:
 check(cosine_similarities)
 
 # %% [markdown]
-# ## 3.2 Who is a positive of whom? (easy)
+# ## 3.2 Positive pairs (easy)
 #
-# Two embeddings are a positive pair if they have the same label. Nobody is a positive of itself.
+# Two embeddings are a positive pair if they have the same label. No embedding is a positive of
+# itself.
 
 
 # %% answer: positive_mask
@@ -70,13 +71,14 @@ check(positive_mask)
 # %% [markdown]
 # ## 3.3 The loss of one anchor (medium)
 #
-# Take anchor $i$ with its row of similarities $s_{ij}$. With $P(i)$ its positives and $A(i)$
-# everybody but $i$ itself,
+# Take anchor $i$ with its row of similarities $s_{ij}$. With $P(i)$ its positives and $A(i)$ all
+# embeddings except $i$ itself,
 #
 # $$\ell_i = \frac{-1}{|P(i)|} \sum_{p \in P(i)}
 # \left( \frac{s_{ip}}{\tau} - \log \sum_{a \in A(i)} e^{s_{ia} / \tau} \right).$$
 #
-# Mind small temperatures: $e^{1 / 0.005}$ is too large for a float, but `torch.logsumexp` copes.
+# Take care with small temperatures: $e^{1 / 0.005}$ is too large for a 32-bit float, but
+# `torch.logsumexp` handles it.
 
 
 # %% answer: anchor_loss
@@ -88,7 +90,7 @@ def anchor_loss(
     Args:
         similarities: (N, N) float, cosine of all pairs.
         positives: (N, N) bool, True where a pair is positive.
-        anchor: the row to look at, 0 to N - 1; it has at least one positive.
+        anchor: row of the anchor, 0 to N - 1; it has at least one positive.
         temperature: tau, above 0.
 
     Returns:
@@ -109,9 +111,9 @@ check(anchor_loss)
 # ## 3.4 The whole loss (medium)
 #
 # The loss of a batch is the mean over all anchors *that have a positive*. An anchor that is alone
-# in its class has no term, but stays in the sums of the others. You may use your functions from
-# above or write it anew in matrices. Training takes the gradient of this number, so stay with
-# tensors.
+# in its class has no term of its own, but stays in the sums of the others. You may use your
+# functions from above or write the loss again with matrices. Training needs the gradient of the
+# loss, so keep everything in tensors.
 
 
 # %% answer: supervised_contrastive_loss
@@ -122,7 +124,7 @@ def supervised_contrastive_loss(
 
     Args:
         embeddings: (N, D) float, each of length 1.
-        labels: (N,) integer class of each; at least two embeddings share one.
+        labels: (N,) integer class of each; at least two embeddings share a class.
         temperature: tau, above 0.
 
     Returns:
@@ -149,26 +151,27 @@ check(supervised_contrastive_loss)
 # %% [markdown]
 # ## 3.5 Let the loss move points (hard)
 #
-# No network yet: the embeddings themselves are what is learned. Start from points on the circle
-# and go down the gradient of `supcon_loss` of the study, which wants $(B, V, D)$: here one view of
-# each, so `points[:, None]`. After each step bring the points back to length 1. Steps are no part
-# of what is differentiated: take them within `with torch.no_grad():`, or use `torch.optim.SGD`.
+# There is no network yet: you optimize the embeddings themselves. Start from points on the unit
+# circle and do gradient descent on the study's `supcon_loss`, which takes an input of shape
+# $(B, V, D)$: here one view of each point, so `points[:, None]`. After each step normalize the
+# points to length 1 again. The update itself must not be differentiated: put it inside
+# `with torch.no_grad():`, or use `torch.optim.SGD`.
 #
-# Three classes on a circle should end up as three heaps, 120° apart. Why can they not get further
-# from one another?
+# Three classes on a circle should end up as three clusters, 120° apart. Why can they not get
+# further from one another?
 
 
 # %% answer: descend
 def descend(
     points: torch.Tensor, labels: torch.Tensor, steps: int = 300, rate: float = 1.0
 ) -> torch.Tensor:
-    """Move points so that the supervised contrastive loss gets small (temperature 0.5).
+    """Minimize the supervised contrastive loss (temperature 0.5) by moving points.
 
     Args:
-        points: (N, 2) float, each of length 1; left as they are.
+        points: (N, 2) float, each of length 1; not changed.
         labels: (N,) integer class of each.
         steps: number of steps of gradient descent.
-        rate: length of a step, as a multiple of the gradient.
+        rate: learning rate.
 
     Returns:
         (N, 2) float, each of length 1, without gradient.
@@ -204,7 +207,7 @@ for axis, points in zip(axes, (before, descend(before, labels)), strict=True):
 # %% [markdown] open
 # ## 3.6 What does the temperature do? (medium, open)
 #
-# In the gradient of $\ell_i$, a negative $n$ pushes with the weight $e^{s_{in}/\tau} / \sum_a
-# e^{s_{ia}/\tau}$. An anchor has two negatives, at similarity 0.9 and 0.5. How many times harder
-# does the nearer one push at $\tau = 1$, at $0.1$, and at $0.01$? FER2013 has images with a wrong
-# label. What happens to them at a very small temperature?
+# In the gradient of $\ell_i$, a negative $n$ has the weight $e^{s_{in}/\tau} / \sum_a
+# e^{s_{ia}/\tau}$. An anchor has two negatives, at similarity 0.9 and 0.5. How many times larger
+# is the weight of the nearer one at $\tau = 1$, at $0.1$, and at $0.01$? FER2013 has images with a
+# wrong label. What happens to them at a very small temperature?

@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 4 · Honest evaluation
 #
-# One figure says little. You compute how sure it is, whether the network's own confidence can be
-# believed, and what a careless split does. The checks need no data; the cell that shows the leak
-# needs one `uv run dvc repro`.
+# A single figure means little. You compute how certain it is, whether the network's confidence can
+# be trusted, and what a careless split does. The checks need no data; the cell that shows the
+# leakage needs one `uv run dvc repro`.
 
 # %% setup
 import numpy as np
@@ -20,9 +20,9 @@ check = checker(4)
 # %% [markdown]
 # ## 4.1 Two scores of one confusion matrix (easy)
 #
-# Row $i$, column $j$ counts the images of class $i$ that were called $j$. Accuracy is the share on
-# the diagonal. The F1 of a class is $2 TP / (2 TP + FP + FN)$; macro-F1 is its mean over the
-# classes that have images, however few.
+# Row $i$, column $j$ counts the images of class $i$ that were predicted as $j$. Accuracy is the
+# share on the diagonal. The F1 of a class is $2 TP / (2 TP + FP + FN)$; macro-F1 is its mean over
+# the classes that have images, however few.
 
 
 # %% answer: scores
@@ -36,10 +36,10 @@ def scores(counts: np.ndarray) -> tuple[float, float]:
         Accuracy and macro-F1, both in [0, 1].
     """
     # BEGIN SOLUTION
-    true, called, right = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
-    there = true > 0
-    f1 = 2 * right[there] / (true[there] + called[there])
-    return float(right.sum() / counts.sum()), float(f1.mean())
+    actual, predicted, correct = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    present = actual > 0
+    f1 = 2 * correct[present] / (actual[present] + predicted[present])
+    return float(correct.sum() / counts.sum()), float(f1.mean())
     # END SOLUTION
 
 
@@ -47,24 +47,24 @@ def scores(counts: np.ndarray) -> tuple[float, float]:
 check(scores)
 
 # %% [markdown]
-# ## 4.2 An interval that knows people (medium)
+# ## 4.2 An interval that respects subjects (medium)
 #
-# Three frames of one person are not three witnesses: they agree with one another. So the bootstrap
-# has to draw whole *people* with replacement, as many as there are; who is drawn twice brings all
-# the images twice. The accuracy of each such draw is counted over its images. The interval reaches
-# from the 2.5th to the 97.5th percentile of these accuracies.
+# Three frames of one person are not independent: their results are correlated. So the bootstrap
+# has to draw whole *subjects* with replacement, as many as there are; all images of a subject that
+# is drawn twice count twice. The accuracy of each resample is computed over its images. The
+# interval reaches from the 2.5th to the 97.5th percentile of these accuracies.
 
 
 # %% answer: bootstrap_interval
 def bootstrap_interval(
     correct: np.ndarray, groups: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of an accuracy, by drawing whole groups.
+    """The 95 % bootstrap interval of an accuracy, resampling whole groups.
 
     Args:
-        correct: (N,) bool, whether an image was named rightly.
-        groups: (N,) integer, whom it shows.
-        draws: number of draws.
+        correct: (N,) bool, whether an image was classified correctly.
+        groups: (N,) integer, the subject of each image.
+        draws: number of resamples.
         rng: source of all randomness.
 
     Returns:
@@ -73,9 +73,9 @@ def bootstrap_interval(
     # BEGIN SOLUTION
     names, member = np.unique(groups, return_inverse=True)
     images = np.bincount(member)
-    right = np.bincount(member, weights=correct)
+    hits = np.bincount(member, weights=correct)
     drawn = rng.integers(0, len(names), (draws, len(names)))
-    accuracies = right[drawn].sum(axis=1) / images[drawn].sum(axis=1)
+    accuracies = hits[drawn].sum(axis=1) / images[drawn].sum(axis=1)
     low, high = np.percentile(accuracies, [2.5, 97.5])
     return float(low), float(high)
     # END SOLUTION
@@ -85,7 +85,7 @@ def bootstrap_interval(
 check(bootstrap_interval)
 
 # %% [markdown]
-# ## 4.3 Is it as right as it is sure? (medium)
+# ## 4.3 Is it as accurate as it is confident? (medium)
 #
 # Sort the images by confidence, the largest probability of each, into `bins` equally wide bins
 # from 0 to 1. In each bin compare the mean confidence with the accuracy:
@@ -103,17 +103,17 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
         bins: number of bins.
 
     Returns:
-        Mean gap between confidence and accuracy, in [0, 1].
+        Weighted mean gap between confidence and accuracy, in [0, 1].
     """
     # BEGIN SOLUTION
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     error = 0.0
-    for number in range(bins):
-        here = place == number
-        if here.any():
-            error += here.mean() * abs(right[here].mean() - confidence[here].mean())
+    for b in range(bins):
+        inside = bin_of == b
+        if inside.any():
+            error += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
     return float(error)
     # END SOLUTION
 
@@ -122,16 +122,16 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 check(calibration_error)
 
 # %% [markdown]
-# ## 4.4 One number that mends confidence (hard)
+# ## 4.4 Temperature scaling (hard)
 #
-# Divide all logits by one temperature $T$ before the softmax. No answer changes, only how sure it
-# is. Find the $T$ that makes the mean of $-\log p_{\text{true class}}$ smallest. Any search will
-# do: the function has one valley, and $T$ between 0.05 and 20 is enough.
+# Divide all logits by one temperature $T$ before the softmax. No predicted class changes, only its
+# confidence. Find the $T$ that minimizes the mean of $-\log p_{\text{true class}}$. Any search
+# works: the function has a single minimum, and $T$ between 0.05 and 20 is enough.
 
 
 # %% answer: fit_temperature
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature of least cross entropy (Guo et al. 2017, section 4.2).
+    """The temperature with the smallest cross entropy (Guo et al. 2017, section 4.2).
 
     Args:
         labels: (N,) integer, 0 to K - 1.
@@ -157,11 +157,11 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
 check(fit_temperature)
 
 # %% [markdown]
-# ## 4.5 Folds that keep people apart (hard)
+# ## 4.5 Folds by subject (hard)
 #
-# Deal people out to `k` folds, so that nobody stands in two. Deal as evenly as whole people allow:
-# go through them in random order and give each to the fold that has the fewest images so far.
-# Another `rng` must give other folds.
+# Distribute the subjects over `k` folds, so that nobody is in two folds. Keep the folds as equal
+# in size as whole subjects allow: go through them in random order and assign each to the fold with
+# the fewest images so far. Another `rng` must lead to other folds.
 
 
 # %% answer: group_folds
@@ -169,7 +169,7 @@ def group_folds(groups: np.ndarray, k: int, rng: np.random.Generator) -> np.ndar
     """Folds by group.
 
     Args:
-        groups: (N,) integer or text, whom an image shows; at least k different ones.
+        groups: (N,) integer or string, the subject of each image; at least k different ones.
         k: number of folds.
         rng: source of all randomness.
 
@@ -192,28 +192,32 @@ def group_folds(groups: np.ndarray, k: int, rng: np.random.Generator) -> np.ndar
 check(group_folds)
 
 # %% [markdown]
-# What it is good for: a "network" that only looks up the most similar picture among the others has
-# learned nothing about emotions. See what the two kinds of folds say of it.
+# Why this matters: a "network" that only looks up the most similar image has learned nothing about
+# emotions. Compare its accuracy on the two kinds of folds.
 
 
 # %%
-def looked_up(fold: np.ndarray) -> float:
-    """Accuracy of the label of the nearest picture of another fold."""
-    near = distance + np.where(fold[:, None] == fold[None, :], np.inf, 0)
-    return float((faces.labels[near.argmin(axis=1)] == faces.labels).mean())
+def nearest_neighbor_accuracy(fold: np.ndarray) -> float:
+    """Accuracy of predicting the label of the nearest image of another fold."""
+    allowed = distance + np.where(fold[:, None] == fold[None, :], np.inf, 0)
+    return float((faces.labels[allowed.argmin(axis=1)] == faces.labels).mean())
 
 
 faces = load_ckplus(build_folder("sample") / "ckplus.npz")
 pixels = faces.images.reshape(len(faces), -1).astype(float)
 squares = (pixels**2).sum(axis=1)
 distance = squares[:, None] + squares[None, :] - 2 * pixels @ pixels.T
-by_person = group_folds(faces.subject, 3, np.random.default_rng(0))
-{"random": looked_up(random_folds(faces.labels, 3, 0)), "by person": looked_up(by_person)}
+by_image = random_folds(faces.labels, 3, 0)
+by_subject = group_folds(faces.subject, 3, np.random.default_rng(0))
+{
+    "random": nearest_neighbor_accuracy(by_image),
+    "by subject": nearest_neighbor_accuracy(by_subject),
+}
 
 # %% [markdown] open
-# ## 4.6 Which figure would you print? (medium, open)
+# ## 4.6 Which figure would you report? (medium, open)
 #
 # You have trained five networks with five seeds: 64.1, 65.3, 64.8, 66.0 and 64.9 % on 3,589
-# images. Someone prints "66.0 %". What is wrong with it? What would you print, and which two kinds
-# of chance does it have to tell of? Does the bootstrap interval of one network cover the other
-# four?
+# images. Someone reports "66.0 %". What is wrong with that? What would you report, and which two
+# sources of variance does it have to cover? Does the bootstrap interval of one network include the
+# other four?

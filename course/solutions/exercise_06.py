@@ -3,9 +3,9 @@
 # %% [markdown]
 # # 6 · Ethics and limits, by calculation
 #
-# What people disagree on, a network cannot know; what is rare, an alarm mostly gets wrong. You
-# compute both. The first two checks look at the taggers of the sample study and need one `uv run
-# dvc repro`.
+# Where people disagree, no network can be right for all of them; where something is rare, most
+# alarms are false. You compute both. The first two checks use the taggers of the sample study and
+# need one `uv run dvc repro`.
 
 # %% setup
 import matplotlib.pyplot as plt
@@ -20,10 +20,10 @@ from fer_tools.course.grader import checker
 check = checker(6)
 
 # %% [markdown]
-# ## 6.1 Do two people see the same? (easy)
+# ## 6.1 Do two taggers agree? (easy)
 #
-# In FER+ ten people tagged each face. Draw two *different* ones of them at random: with what
-# probability do they agree? With $n_k$ votes for column $k$ and $n$ in all it is
+# In FER+ ten people tagged each face. Draw two *different* taggers at random: with what
+# probability do they agree? With $n_k$ votes for column $k$ and $n$ votes in total it is
 #
 # $$\frac{\sum_k n_k (n_k - 1)}{n (n - 1)}.$$
 
@@ -53,11 +53,11 @@ for number, name in enumerate(FER_CLASSES):
     print(f"{name:<9}{agreement(faces.votes[faces.labels == number]).mean():.2f}")
 
 # %% [markdown]
-# ## 6.2 As right as anybody can be (easy)
+# ## 6.2 The best possible accuracy (easy)
 #
-# Let the truth about a face be what one tagger says, drawn at random from those who saw it. The
-# best a program can do is to give the answer that most of them gave. How often is it right, on
-# average over the images?
+# Let the label of a face be the tag of one tagger, drawn at random from those who tagged it. The
+# best prediction is the tag with the most votes. How often is it correct, on average over the
+# images?
 
 
 # %% answer: best_possible
@@ -81,9 +81,10 @@ check(best_possible)
 # %% [markdown]
 # ## 6.3 What an alarm is worth (medium)
 #
-# Somebody wants to screen people by their faces. The program finds a share of those who are
-# concerned (sensitivity), and leaves a share of the others in peace (specificity). Of all people,
-# the base rate is concerned. Of those who are *reported*, which share is really concerned?
+# Somebody wants to screen people for a condition by their faces. The program reports a share of
+# those who have it (sensitivity), and does not report a share of those who do not (specificity).
+# The share of all people who have it is the base rate. Of those who are *reported*, what share
+# really has it?
 
 
 # %% answer: worth_of_alarm
@@ -93,17 +94,17 @@ def worth_of_alarm(
     """Positive predictive value, by Bayes' rule.
 
     Args:
-        sensitivity: share of the concerned who are reported, above 0.
-        specificity: share of the others who are not.
-        base_rate: share of all people who are concerned, above 0; a number or an array.
+        sensitivity: share of the people with the condition who are reported, above 0.
+        specificity: share of the people without it who are not reported.
+        base_rate: share of all people who have the condition, above 0; a number or an array.
 
     Returns:
-        Share of the reported who are concerned; a number or an array as `base_rate`.
+        Share of the reported people who have it; a number or an array, like `base_rate`.
     """
     # BEGIN SOLUTION
-    rightly = sensitivity * base_rate
-    wrongly = (1 - specificity) * (1 - base_rate)
-    return rightly / (rightly + wrongly)
+    true_alarms = sensitivity * base_rate
+    false_alarms = (1 - specificity) * (1 - base_rate)
+    return true_alarms / (true_alarms + false_alarms)
     # END SOLUTION
 
 
@@ -114,23 +115,23 @@ check(worth_of_alarm)
 rates = np.linspace(0.001, 0.5, 200)
 figure, axis = plt.subplots(figsize=(5, 2.8))
 axis.plot(rates, worth_of_alarm(0.9, 0.9, rates))
-axis.set(xlabel="base rate", ylabel="share of alarms that are right", ylim=(0, 1))
+axis.set(xlabel="base rate", ylabel="positive predictive value", ylim=(0, 1))
 
 # %% [markdown]
-# ## 6.4 Wrong labels hide what is right (medium)
+# ## 6.4 Label noise hides differences (medium)
 #
-# A network names the true class with accuracy $a$; when it errs, each other class is equally
-# likely. A share $e$ of the *test labels* is wrong, also equally likely for each other class, and
-# independently of the network. With $K$ classes, what accuracy do you measure? There are two ways
-# to agree with a label: both are right, or both are wrong in the same way.
+# A network predicts the true class with accuracy $a$; its errors are spread evenly over the other
+# classes. A share $e$ of the *test labels* is wrong, also evenly spread over the other classes,
+# and independently of the network. With $K$ classes, what accuracy do you measure? Network and
+# label agree in two cases: both are correct, or both are wrong in the same way.
 
 
 # %% answer: measured_accuracy
 def measured_accuracy(accuracy: float, label_noise: float, classes: int) -> float:
-    """Accuracy that is measured on labels of which some are wrong.
+    """Expected accuracy measured against noisy labels.
 
     Args:
-        accuracy: share of images whose true class the network names.
+        accuracy: share of images whose true class the network predicts.
         label_noise: share of test labels that are wrong.
         classes: K, at least 2.
 
@@ -138,9 +139,9 @@ def measured_accuracy(accuracy: float, label_noise: float, classes: int) -> floa
         Expected share of images on which network and label agree.
     """
     # BEGIN SOLUTION
-    both_right = accuracy * (1 - label_noise)
-    both_wrong_alike = (1 - accuracy) * label_noise / (classes - 1)
-    return both_right + both_wrong_alike
+    both_correct = accuracy * (1 - label_noise)
+    same_error = (1 - accuracy) * label_noise / (classes - 1)
+    return both_correct + same_error
     # END SOLUTION
 
 
@@ -148,16 +149,16 @@ def measured_accuracy(accuracy: float, label_noise: float, classes: int) -> floa
 check(measured_accuracy)
 
 # %% [markdown]
-# ## 6.5 Worse for whom? (hard)
+# ## 6.5 Accuracy by group (hard)
 #
-# One accuracy for all can hide that some are served badly; and a group of few images shows little.
-# So each group needs its accuracy *and* an interval. Use Wilson's: with share $p$ of $n$ images
-# and $z = 1.96$,
+# One accuracy for everybody can hide that it is low for some groups; and the accuracy of a group
+# with few images is uncertain. So each group needs its accuracy *and* an interval. Use Wilson's:
+# with share $p$ of $n$ images and $z = 1.96$,
 #
 # $$\frac{p + \frac{z^2}{2n}
 # \pm z \sqrt{\frac{p (1 - p)}{n} + \frac{z^2}{4 n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# Unlike $p \pm z \sqrt{p (1 - p) / n}$ it does not claim certainty where 5 of 5 are right.
+# Unlike $p \pm z \sqrt{p (1 - p) / n}$ it does not have zero width where 5 of 5 are correct.
 
 
 # %% answer: accuracy_by_group
@@ -167,21 +168,21 @@ def accuracy_by_group(
     """Accuracy of each group with Wilson's 95 % interval.
 
     Args:
-        correct: (N,) bool, whether an image was named rightly.
-        groups: (N,) text, the group of each image.
+        correct: (N,) bool, whether an image was classified correctly.
+        groups: (N,) string, the group of each image.
 
     Returns:
-        By group: accuracy, lower and upper end of its interval, all in [0, 1].
+        For each group: accuracy, lower and upper end of its interval, all in [0, 1].
     """
     # BEGIN SOLUTION
     z = 1.96
     table = {}
     for group in np.unique(groups):
-        here = correct[groups == group]
-        n, p = len(here), here.mean()
-        middle = p + z**2 / (2 * n)
-        spread = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        low, high = (middle - spread) / (1 + z**2 / n), (middle + spread) / (1 + z**2 / n)
+        members = correct[groups == group]
+        n, p = len(members), members.mean()
+        center = p + z**2 / (2 * n)
+        margin = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        low, high = (center - margin) / (1 + z**2 / n), (center + margin) / (1 + z**2 / n)
         table[str(group)] = (float(p), float(low), float(high))
     return table
     # END SOLUTION
@@ -191,21 +192,21 @@ def accuracy_by_group(
 check(accuracy_by_group)
 
 # %% [markdown]
-# Groups of people are not recorded in FER2013. The classes are at least a group of faces each:
+# FER2013 does not record groups of people. As an example, take the classes as groups of images:
 
 # %%
 stored = predictions.load(build_folder("sample") / "predictions" / "fer13-7.npz")
 test = faces.select(np.isin(faces.row, stored.names) & (faces.usage == "PrivateTest"))
-right = stored.predicted()[np.searchsorted(stored.names, test.row)] == test.labels
+correct = stored.predicted()[np.searchsorted(stored.names, test.row)] == test.labels
 names = np.array(FER_CLASSES)[test.labels]
-for name, (share, low, high) in accuracy_by_group(right, names).items():
-    print(f"{name:<9}{share:.2f}  ({low:.2f} to {high:.2f})")
+for name, (accuracy, low, high) in accuracy_by_group(correct, names).items():
+    print(f"{name:<9}{accuracy:.2f}  ({low:.2f} to {high:.2f})")
 
 # %% [markdown] open
 # ## 6.6 A notice at the door (hard, open)
 #
-# A school wants to film lessons and draw the class's valence line, "to improve teaching". Write a
-# notice of at most 150 words for pupils and parents: what is measured and what is not, how often
-# it is wrong and for whom that is not known, what happens to the pictures, who may see the line,
-# how to say no without a disadvantage. Then decide whether you would let it happen, and give one
-# number from this unit that speaks for your decision.
+# A school wants to record lessons on video and show the class's valence line, "to improve
+# teaching". Write a notice of at most 150 words for pupils and parents: what is measured and what
+# is not, how often it is wrong and for whom that is not known, what happens to the videos, who may
+# see the line, and how to refuse without a disadvantage. Then decide whether you would allow it,
+# and give one number from this unit that supports your decision.

@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
     button.setAttribute("aria-pressed", String(off));
   };
   let stored = null;
-  try { stored = localStorage.getItem("code"); } catch { /* a browser that keeps nothing */ }
+  try { stored = localStorage.getItem("code"); } catch { /* storage is disabled */ }
   show(stored === "off");
   button.addEventListener("click", () => {
     const off = !document.body.classList.contains("code-off");

@@ -1,6 +1,7 @@
-"""What the commands share: exit statuses, arguments, and loading a model with a message."""
+"""Shared by the commands: exit statuses, arguments, and loading a model with a message."""
 
 import io
+import signal
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -19,9 +20,9 @@ SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
 
 
 class ErrorMessages(TyperGroup):
-    """Prints a `UserError`, and what the system refuses, as a message without a traceback.
+    """Prints a `UserError` or `OSError` as a message without a traceback.
 
-    The exit status is `USER_ERROR` then.
+    The exit status is then `USER_ERROR`.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -33,7 +34,7 @@ class ErrorMessages(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             message = str(error)
-        except BrokenPipeError:  # whoever read the output has seen enough
+        except BrokenPipeError:  # the reader of the output has closed it
             raise
         except OSError as error:
             message = explain(error)
@@ -49,7 +50,7 @@ class Study(StrEnum):
 
 
 class ValenceFrom(StrEnum):
-    """What the valence is computed from."""
+    """The predictions from which the valence is computed."""
 
     classes = "classes"
     intensities = "intensities"
@@ -59,9 +60,16 @@ VALENCE_OPTION = Annotated[
     ValenceFrom,
     typer.Option(
         "--valence",
-        help="From the classes' probabilities, or from intensities where the model has them.",
+        help="From the class probabilities, or from intensities if the model predicts them.",
     ),
 ]
+
+
+def interrupt_when_told_to_end() -> None:
+    """From now on SIGTERM, and SIGHUP when the terminal closes, act like Ctrl-C."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def load_model(model: str, device: str) -> "Recognizer":
@@ -72,6 +80,6 @@ def load_model(model: str, device: str) -> "Recognizer":
     typer.echo(f"Model: {card.task} of the {card.study} study, {recognizer.path}", err=True)
     if card.study == Study.sample:
         typer.echo(
-            "It was trained on drawn faces: its predictions for people mean little.", err=True
+            "It was trained on synthetic faces: its predictions for people mean little.", err=True
         )
     return recognizer

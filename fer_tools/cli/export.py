@@ -19,13 +19,13 @@ def export(
         typer.Option(metavar="FILE", help="By default MODEL.onnx, or MODEL-int8.onnx, here."),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit integers: smaller, faster, a little less exact.")
+        bool, typer.Option("--int8", help="Quantize to int8: smaller, faster, slightly less exact.")
     ] = False,
 ) -> None:
-    """Write a trained model as an ONNX file, which runs without PyTorch and faster.
+    """Write a trained model as an ONNX file, which runs faster and without PyTorch.
 
-    Faces in (N x 48 x 48, 8-bit grey), probabilities out; what to know of the model is in the
-    metadata. The file is compared with PyTorch on the faces of the study, or on drawn ones.
+    Input: faces (N x 48 x 48, 8-bit gray); output: probabilities. The model card is in the
+    metadata. The file is compared with PyTorch on the faces of the study, or on synthetic ones.
 
     ```text
     fer export --model fer13-3

@@ -1,4 +1,4 @@
-"""`fer check` and `fer site`: the course's exercises, and the study as a web site."""
+"""`fer check` and `fer site`: the course's exercises, and the study as a website."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +18,8 @@ def check(
 ) -> None:
     """Check your answers to the exercises of the course.
 
-    Reads the saved notebooks of course/exercises and runs the cells you answered, nothing else.
-    Exit status: 0 every task is right, 1 some are not.
+    Reads the saved notebooks of course/exercises and runs only the set-up and answer cells.
+    Exit status: 0 if every task is right, 1 otherwise.
 
     ```text
     fer check exercise-03
@@ -37,20 +37,20 @@ def check(
 def site(
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where to; an earlier site there is replaced."),
+        typer.Option(metavar="FOLDER", help="Output folder; an earlier site in it is replaced."),
     ] = None,
     open_: Annotated[
         bool, typer.Option("--open", help="Open it in the browser when it is built.")
     ] = False,
 ) -> None:
-    """Build the study as a web site: notebooks, figures, course, glossary, search.
+    """Build the study as a website: notebooks, figures, course, glossary, search.
 
     ```text
     fer site           writes build/site/index.html
     fer site --open    ... and opens it
     ```
 
-    The site needs no server and no network: open index.html, or hand the folder on.
+    The site needs no server and no network: open index.html, or share the folder.
     """
     from fer_tools.site.command import run
 

@@ -1,6 +1,6 @@
-"""The command `fer`: faces in images to emotions, and the study itself.
+"""The command `fer`: predict the emotions of faces, and run the study.
 
-What a command needs is imported when it runs, so that `fer --help` answers at once.
+A command imports its packages when it runs, so that `fer --help` starts quickly.
 """
 
 import typer
@@ -20,7 +20,7 @@ app = typer.Typer(
 
 @app.callback(
     epilog="`fer COMMAND --help` shows a command's options and examples. "
-    "Exit status: 0 all is well, 1 some files could not be read, 2 wrong input."
+    "Exit status: 0 success, 1 some files could not be read, 2 wrong input."
 )
 def main() -> None:
     """Facial emotion recognition with MSFERNet: use a trained model, or run the study.
@@ -29,7 +29,7 @@ def main() -> None:
     fer predict photo.jpg              emotions of the faces in an image
     fer predict photos/ --csv out.csv  ... in all images of a folder
     fer video talk.mp4 --out talk      valence of the faces in a video, over time
-    fer study sample                   the whole study on drawn faces
+    fer study sample                   the whole study on synthetic faces
     ```
     """
 

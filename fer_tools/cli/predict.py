@@ -44,7 +44,7 @@ def predict(
         float | None,
         typer.Option(
             min=-0.3, max=1, metavar="SHARE",
-            help="Share of its side by which a face's box is widened; by default as in the study.",
+            help="Margin added to a face's box, as a share of its side; default: as in the study.",
         ),
     ] = None,
     valence: VALENCE_OPTION = ValenceFrom.classes,
@@ -54,10 +54,10 @@ def predict(
 ) -> None:  # fmt: skip
     """Predict the emotion of every face in images.
 
-    One row a face: path, box (x, y, w, h in pixels), label, confidence, one probability a class,
-    and valence: P(positive) - P(negative), from -1 to 1. The model ferplus-7-vgg adds an intensity
-    from 0 to 1 for each emotion. An image without a face keeps its row, with empty
-    values. A face is not a feeling: the figures say how a face looks to the network.
+    One row per face: path, box (x, y, w, h in pixels), label, confidence, one probability per
+    class, and valence: P(positive) - P(negative), from -1 to 1. The model ferplus-7-vgg adds an
+    intensity from 0 to 1 for each emotion. An image without a detected face keeps its row, with
+    empty values. An expression is not a feeling: the network classifies how a face looks.
 
     ```text
     fer predict photo.jpg
@@ -98,7 +98,7 @@ def predict(
 
 
 def _print_table(table: "pd.DataFrame") -> None:
-    """The table on standard output; probabilities only where the terminal has room for them."""
+    """Print the table; probabilities only if the terminal is wide enough for them."""
     import pandas as pd
     from rich import box
     from rich.console import Console
@@ -106,39 +106,39 @@ def _print_table(table: "pd.DataFrame") -> None:
 
     if table.empty:
         return
-    width = Console().width if sys.stdout.isatty() else 1000  # in a pipe nothing is cut
+    width = Console().width if sys.stdout.isatty() else 1000  # do not truncate in a pipe
     probabilities = [name for name in table if name.startswith("p_")]
     intensities = [name for name in table if name.startswith("intensity_")]
     hidden = width < 55 + 10 * len(probabilities) + 18 * len(intensities)
     if hidden:
         table = table.drop(columns=probabilities + intensities)
-    numbers = list(table)[table.columns.get_loc("confidence") :]
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("path", "x, y, w, h", "label", *numbers):
-        shown.add_column(
+    value_columns = list(table)[table.columns.get_loc("confidence") :]
+    printed = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("path", "x, y, w, h", "label", *value_columns):
+        printed.add_column(
             name, justify="left" if name in ("path", "label") else "right",
             no_wrap=name != "path", overflow="fold",
         )  # fmt: skip
     for row in table.to_dict("records"):
         found = pd.notna(row["label"])
         place = ", ".join(str(row[side]) for side in "xywh" if pd.notna(row[side]))
-        values = [f"{row[name]:.2f}" if found else "" for name in numbers]
-        shown.add_row(row["path"], place, row["label"] if found else "no face", *values)
-    # A path may hold what Rich would take for its own markup, such as "[1]".
-    Console(width=width, highlight=False, markup=False, emoji=False).print(shown)
+        values = [f"{row[name]:.2f}" if found else "" for name in value_columns]
+        printed.add_row(row["path"], place, row["label"] if found else "no face", *values)
+    # A path may contain text that Rich would treat as markup, such as "[1]".
+    Console(width=width, highlight=False, markup=False, emoji=False).print(printed)
     if hidden:
         names = "probabilities and intensities" if intensities else "probabilities"
         typer.echo(f"The {names} need a wider window, or --csv.", err=True)
 
 
 def _print_summary(table: "pd.DataFrame", files: int, unread: int) -> None:
-    """One line on standard error: how many faces in how many images, and what is missing."""
+    """Print one line on standard error: the numbers of faces and images, and what is missing."""
     without = int(table.label.isna().sum())
     summary = f"{len(table) - without} face(s) in {files} image(s)"
     if without:
-        summary += f"; {without} image(s) without a face that was found"
+        summary += f"; {without} image(s) without a detected face"
     if unread:
         summary += f"; {unread} image(s) could not be read"
     typer.echo(summary + ".", err=True)
     if without and without == len(table):
-        typer.echo("If the images are cropped faces already, add --faces-are-cropped.", err=True)
+        typer.echo("If the images are already cropped faces, add --faces-are-cropped.", err=True)

@@ -1,4 +1,4 @@
-"""`fer record ...`: for maintainers, who keep the paper study's record in the repository."""
+"""`fer record ...`: for maintainers of the paper study's record in the repository."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 @app.callback()
 def main() -> None:
-    """Keep the paper study's record: what differs from today's code, and bind it anew."""
+    """Maintain the paper study's record: compare it with the current code, renew it, publish it."""
 
 
 @app.command()
 def status() -> None:
-    """Tell which stages of the paper study differ from their lock entries; nothing is trained."""
+    """List the stages of the paper study that differ from their lock entries; trains nothing."""
     from fer_tools.record.renew import status
 
     status(typer.echo)
@@ -25,12 +25,13 @@ def status() -> None:
 @app.command()
 def renew(
     stages: Annotated[
-        list[str] | None, typer.Argument(metavar="STAGE", help="By default all that train.")
+        list[str] | None,
+        typer.Argument(metavar="STAGE", help="By default all training stages."),
     ] = None,
 ) -> None:
-    """Bind the record to today's code, if the golden training shows that it computes the same.
+    """Update the record to the current code, if the golden training reproduces its results.
 
-    About a minute. Exit status 2, and nothing is changed, where a stage must be trained anew.
+    About a minute. Exit status 2, without any change, if a stage must be trained again.
 
     ```text
     fer record renew
@@ -46,7 +47,7 @@ def renew(
 def publish(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="sample or paper.")],
 ) -> None:
-    """Make the report of the last run, build/STUDY/report, the record in reports/STUDY.
+    """Copy the report of the last run, build/STUDY/report, to the record in reports/STUDY.
 
     ```text
     fer record publish paper
@@ -54,7 +55,7 @@ def publish(
     """
     from fer_tools.record import files as record_files
 
-    typer.echo(f"Written: {record_files.publish(study)}; look at it, then commit it.")
+    typer.echo(f"Written: {record_files.publish(study)}; review it, then commit it.")
 
 
 @app.command()
@@ -64,7 +65,7 @@ def golden(
         bool,
         typer.Option(
             "--record",
-            help="Replace the recorded results of the cases: only on code known to train rightly.",
+            help="Replace the recorded results of the cases: only on code known to be correct.",
         ),
     ] = False,
 ) -> None:
@@ -73,7 +74,7 @@ def golden(
 
     names = cases or list(golden.CASES)
     if unknown := [name for name in names if name not in golden.CASES]:
-        raise UserError(f"{unknown[0]} is no case: name one of {', '.join(golden.CASES)}.")
+        raise UserError(f"there is no case {unknown[0]}: name one of {', '.join(golden.CASES)}.")
     if record:
         found = {name: golden.run(name) for name in names}
         typer.echo(f"Written: {golden.write_record(found)}")
@@ -83,6 +84,6 @@ def golden(
         typer.echo(f"{name}: {'as recorded' if not lines else lines[0]}")
     if changed := [name for name, lines in differences.items() if lines]:
         raise UserError(
-            f"{', '.join(changed)} not as recorded: the training code computes something else than "
-            "when it was recorded (--record replaces the record, if that is meant)."
+            f"{', '.join(changed)} not as recorded: the training code computes other results than "
+            "when they were recorded (--record replaces the record, if that is intended)."
         )

@@ -1,4 +1,4 @@
-"""`fer study`, `fer verify`, `fer train`, `fer info`: run a study, check it, train its networks."""
+"""`fer study`, `fer verify`, `fer train`, `fer info`: run, verify and train a study."""
 
 import os
 import subprocess
@@ -15,7 +15,9 @@ from fer_tools.cli.common import INTERRUPTED, Study
 def study(
     name: Annotated[
         Study,
-        typer.Argument(help="sample: drawn faces, minutes. paper: your FER2013 and CK+, hours."),
+        typer.Argument(
+            help="sample: synthetic faces, minutes. paper: your FER2013 and CK+, hours."
+        ),
     ],
     published: Annotated[
         bool,
@@ -30,10 +32,10 @@ def study(
     ```text
     fer study sample               the same as `dvc repro`
     fer study paper                the same as `dvc repro studies/paper/dvc.yaml`
-    fer study paper --published    its evaluation alone, on the published networks
+    fer study paper --published    only its evaluation, on the published networks
     ```
 
-    The paper study needs FER2013 and CK+ under data/raw; data/README.md says how to get them.
+    The paper study needs FER2013 and CK+ under data/raw; data/README.md explains how to get them.
     """
     from fer_lib.paths import project_root
 
@@ -60,18 +62,18 @@ def study(
 
 
 def _dvc(root: Path, *targets: str) -> None:
-    """`dvc repro` of some targets; ends this program where that fails."""
+    """Run `dvc repro` on targets; exit with its status if it fails."""
     if not (root / ".git").exists():
         raise UserError(
             f"{root} is a copy without git, which DVC needs: clone the repository, or run "
             "`git init` there first."
         )
-    # DVC starts the stages as `python ...`: let that be this very Python.
+    # DVC starts the stages as `python ...`: make that this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     try:
         status = subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=False)
-    except KeyboardInterrupt:  # DVC got it too, and has said so
+    except KeyboardInterrupt:  # DVC received it too and has printed a message
         raise typer.Exit(INTERRUPTED) from None
     if status.returncode:
         raise typer.Exit(status.returncode)
@@ -81,20 +83,20 @@ def verify(
     name: Annotated[Study, typer.Argument(metavar="STUDY", help="sample or paper.")],
     record: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="By default reports/STUDY, what is published."),
+        typer.Option(metavar="FOLDER", help="By default reports/STUDY, the published record."),
     ] = None,
     with_data: Annotated[
         bool | None,
         typer.Option(
             "--with-data/--without-data",
-            show_default="with it, where `fer study` has prepared it",
-            help="Also hold labels and networks against the predictions; takes minutes.",
+            show_default="with it, if `fer study` has prepared it",
+            help="Also compare labels and networks with the predictions; takes minutes.",
         ),
     ] = None,
 ) -> None:
-    """Compute every published figure anew from the predictions, and say which cannot be.
+    """Recompute every published figure from the predictions, and list those that cannot be.
 
-    Needs neither data nor GPU. Exit status: 0 all figures are what the predictions give, 1 not.
+    Needs neither data nor GPU. Exit status: 0 if all figures are reproduced, 1 otherwise.
 
     ```text
     fer verify paper
@@ -115,7 +117,7 @@ def train(
             metavar="[TASK]",
             show_default=False,
             help="pretrain (SupCon), a teacher such as teacher-1, fer13-7, fer13-3, ferplus-7, "
-            "ferplus-7-vgg. Without it: all networks, each a process of its own.",
+            "ferplus-7-vgg. Without it: all networks, each in a separate process.",
         ),
     ] = "",
     seed: Annotated[
@@ -127,14 +129,14 @@ def train(
             min=0,
             metavar="N",
             show_default="4 on a GPU, 1 without",
-            help="Without a task: how many networks to train side by side.",
+            help="Without a task: how many networks to train in parallel.",
         ),
     ] = 0,
 ) -> None:
     """Train all networks of a study, or one: with one process or, under torchrun, with several.
 
-    The runs are those of the study's notebooks, with its settings from params.yaml. What they leave
-    behind are checkpoints in .scratch, which `dvc repro` takes over instead of training.
+    The runs are those of the study's notebooks, with its settings from params.yaml. They write
+    checkpoints to .scratch, which `dvc repro` then uses instead of training.
 
     ```text
     fer train sample
@@ -156,12 +158,12 @@ def train(
 
     train_all(name.value, at_once or default_at_once(), typer.echo)
     typer.echo(
-        "All networks are trained. Go on with `dvc repro`: its notebooks take the checkpoints over."
+        "All networks are trained. Continue with `dvc repro`: its notebooks use the checkpoints."
     )
 
 
 def info() -> None:
-    """Show versions, the project's folder, how this computer trains, and which models are here."""
+    """Show versions, the project's folder, how this computer trains, and the available models."""
     from importlib.metadata import version
 
     from fer_lib.inference.recognizer import find_weights

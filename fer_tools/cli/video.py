@@ -1,4 +1,4 @@
-"""`fer video` and `fer app`: the valence of the faces in a video, and the page in the browser."""
+"""`fer video` and `fer app`: the valence of the faces in a video, and the app in the browser."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +12,13 @@ from fer_tools.cli.common import (
     SOME_UNREAD,
     VALENCE_OPTION,
     ValenceFrom,
+    interrupt_when_told_to_end,
     load_model,
 )
 
 
 class FaceDetector(StrEnum):
-    """What finds faces."""
+    """The face detectors."""
 
     haar = "haar"
     yunet = "yunet"
@@ -28,16 +29,20 @@ def video(
         str, typer.Argument(metavar="INPUT", help="A video, a folder of videos, or a camera: 0.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for the results, made if missing.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for the results, created if missing."),
     ],
     detector: Annotated[
-        FaceDetector, typer.Option(help="haar needs no file; yunet is better and faster.")
+        FaceDetector, typer.Option(help="haar needs no model file; yunet is better and faster.")
     ] = FaceDetector.haar,
     smooth: Annotated[
-        float, typer.Option(min=0, max=60, metavar="S", help="Seconds of smoothing; 0: none.")
+        float,
+        typer.Option(
+            min=0, max=60, metavar="S", help="Time constant of smoothing in seconds; 0: none."
+        ),
     ] = 0.4,
     every: Annotated[
-        int, typer.Option(min=1, max=100, metavar="K", help="Find faces in every K-th frame.")
+        int, typer.Option(min=1, max=100, metavar="K", help="Detect faces in every K-th frame.")
     ] = 1,
     no_annotate: Annotated[
         bool, typer.Option("--no-annotate", help="Do not write the annotated video.")
@@ -46,16 +51,30 @@ def video(
         str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
     ] = "fer13-3",
     valence: VALENCE_OPTION = ValenceFrom.classes,
+    smallest_face: Annotated[
+        float,
+        typer.Option(
+            min=0.02, max=1, metavar="SHARE",
+            help="Smallest face, as a share of the frame's shorter side.",
+        ),
+    ] = 0.2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was broken off.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of another video in DIR.")
+    ] = False,
     device: Annotated[
         str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, mps ...")
     ] = "auto",
-) -> None:
-    """Draw the valence of every face in a video: from -1, negative, to 1, positive.
+) -> None:  # fmt: skip
+    """Plot the valence of every face in a video: from -1, negative, to 1, positive.
 
-    Written to DIR: valence.csv (one row a face and frame), annotated.mp4, valence.png,
-    valence.html (opens in any browser, without internet), summary.json. Where no face is seen the
-    line has a gap. Ctrl-C ends early and keeps what was analyzed so far. A face is not a feeling.
-    With --model ferplus-7-vgg the table also names the emotion and gives seven intensities, which
+    Written to DIR: valence.csv (one row per face and frame; columns.md explains it), annotated.mp4,
+    valence.png, valence.html (opens in any browser, without internet), summary.json. The line has a
+    gap where no face is detected. Ctrl-C ends early and keeps what was analyzed so far; --resume
+    continues from there, also after a crash, and skips what is complete. An expression is not a
+    feeling. With --model ferplus-7-vgg the table also has the emotion and seven intensities, which
     the annotated video shows as bars.
 
     ```text
@@ -69,11 +88,16 @@ def video(
 
     videos = analyze.find_videos(source, out)
     recognizer = load_model(model, device)
-    settings = analyze.Settings(detector.value, smooth, every, not no_annotate, valence.value)
+    settings = analyze.Settings(
+        detector.value, smooth, every, not no_annotate, valence.value, smallest_face
+    )
     unread = 0
+    interrupt_when_told_to_end()
     for path, folder in videos:
         try:
-            summary = analyze.run(path, folder, recognizer, settings)
+            summary = analyze.run(
+                path, folder, recognizer, settings, resume=resume, overwrite=overwrite
+            )
         except UserError as error:
             if len(videos) == 1:
                 raise
@@ -86,6 +110,7 @@ def video(
         typer.echo(analyze.report(summary, folder))
         if summary["ended"] == "interrupted":
             raise typer.Exit(INTERRUPTED)
+        unread += "not_written" in summary
     if unread:
         raise typer.Exit(SOME_UNREAD)
 
@@ -96,25 +121,26 @@ def serve_app(
     ] = 7860,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Chosen at first: fer13-7 ..., or a weights file."),
+        typer.Option(metavar="NAME|FILE", help="Initial model: fer13-7 ..., or a weights file."),
     ] = None,
     detector: Annotated[
-        str, typer.Option(metavar="haar|yunet", help="Face detector that is chosen at first.")
+        str, typer.Option(metavar="haar|yunet", help="Initial face detector.")
     ] = "haar",
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,
     max_minutes: Annotated[
-        float, typer.Option(min=0.01, metavar="M", help="Longest video that is accepted.")
+        float,
+        typer.Option(min=0.01, metavar="M", help="Longest video that is accepted, in minutes."),
     ] = 30,
     max_mb: Annotated[
-        float, typer.Option(min=1, metavar="MB", help="Largest file that is accepted.")
+        float, typer.Option(min=1, metavar="MB", help="Largest file that is accepted, in MB.")
     ] = 500,
 ) -> None:
-    """Open a page in the browser: valence of videos, of the webcam, and of images.
+    """Open the app in the browser: valence of videos, of the webcam, and of images.
 
-    The page is served by this machine to this machine alone (127.0.0.1) and needs no internet.
-    Uploads and results are deleted when the tab is closed or the server ends (Ctrl-C).
+    The app is served only to this computer (127.0.0.1) and needs no internet. Uploads and results
+    are deleted when the browser tab is closed or the server ends (Ctrl-C).
 
     ```text
     fer app

@@ -1,7 +1,7 @@
-"""How a check of the course compares an answer, and the sentence it says when something is wrong.
+"""Comparisons for the checks of the course, and the message to the student when one fails.
 
-A sentence names what was asked, what was expected, what was found, and where possible the mistake
-that leads just there.
+A message names what was tested, what was expected, what was found, and where possible the common
+mistake that leads to exactly this result.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ AS_BOOL = "Make it an array of type bool, which can pick entries of another."
 
 
 class Wrong(Exception):
-    """An answer is not right; its text is what the student reads."""
+    """An answer is wrong; the exception's text is the message to the student."""
 
 
 def same(
@@ -32,64 +32,66 @@ def same(
     """Compare numbers, arrays or tensors.
 
     Args:
-        found: what the student's function gave.
-        expected: what it should give.
-        what: what was asked for, such as "the loss of three faces"; begins the sentence.
+        found: what the student's function returned.
+        expected: what it should return.
+        what: what was tested, such as "the loss of three faces"; begins the message.
         tolerance: allowed difference, absolute and relative.
-        mistakes: by hint, what usual mistakes would give; the hint is told if `found` is that.
-        hint: told if no mistake fits.
+        mistakes: from hint to the result of a common mistake; the hint is shown if `found` is that.
+        hint: shown if no mistake matches.
 
     Raises:
         Wrong: if type, shape or a value differs.
     """
-    numbers, wanted = array(found, what), array(expected, what)
-    if wanted.dtype == bool and numbers.dtype != bool:
-        raise Wrong(_sentence(f"{what}: expected True and False, found {numbers.dtype}", AS_BOOL))
-    if numbers.shape != wanted.shape:
-        raise Wrong(_sentence(f"{what}: expected {_form(wanted)}, found {_form(numbers)}", hint))
-    if _close(numbers, wanted, tolerance):
+    actual, correct = array(found, what), array(expected, what)
+    if correct.dtype == bool and actual.dtype != bool:
+        raise Wrong(_message(f"{what}: expected True and False, found {actual.dtype}", AS_BOOL))
+    if actual.shape != correct.shape:
+        raise Wrong(_message(f"{what}: expected {_shape(correct)}, found {_shape(actual)}", hint))
+    if _close(actual, correct, tolerance):
         return
     for mistake, wrong in (mistakes or {}).items():
-        if _close(numbers, array(wrong, what), tolerance):
+        if _close(actual, array(wrong, what), tolerance):
             hint = mistake
             break
-    raise Wrong(_sentence(f"{what}: {_first_difference(numbers, wanted, tolerance)}", hint))
+    raise Wrong(_message(f"{what}: {_first_difference(actual, correct, tolerance)}", hint))
 
 
 def array(found: Any, what: str) -> np.ndarray:
-    """Numbers of any kind as an array; a tensor is taken off its graph.
+    """Convert a number, list, array or tensor to an array; a tensor is detached from its graph.
 
     Raises:
-        Wrong: for None, texts, and lists of uneven length.
+        Wrong: for None, strings, and ragged lists.
     """
     if found is None:
-        raise Wrong(f"{what}: the function gives None. Is its `return` missing?")
+        raise Wrong(f"{what}: the function returns None. Is its `return` missing?")
     if hasattr(found, "detach"):
         found = found.detach().cpu().numpy()
     try:
-        numbers = np.asarray(found)
+        values = np.asarray(found)
     except ValueError:
-        raise Wrong(f"{what}: expected an array, found a list of uneven parts.") from None
-    if numbers.dtype.kind not in "biuf":
+        raise Wrong(
+            f"{what}: expected an array, found a list with rows of different lengths."
+        ) from None
+    if values.dtype.kind not in "biuf":
         raise Wrong(f"{what}: expected numbers, found {type(found).__name__}.")
-    return numbers
+    return values
 
 
-def holds(condition: Any, sentence: str) -> None:
-    """Ask for a property.
+def holds(condition: Any, message: str) -> None:
+    """Require a condition.
 
     Raises:
-        Wrong: with the sentence, if the condition does not hold.
+        Wrong: with the message, if the condition is false.
     """
     if not condition:
-        raise Wrong(sentence)
+        raise Wrong(message)
 
 
 def sample(name: str) -> Path:
-    """A file of the sample study.
+    """Path of a file that the sample study has built.
 
     Raises:
-        UserError: if the study was not run yet.
+        UserError: if the file is missing, because the study was not run yet.
     """
     path = build_folder("sample") / name
     if not path.is_file():
@@ -103,21 +105,21 @@ def _close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
     return bool(np.isclose(found, expected, tolerance, tolerance, equal_nan=True).all())
 
 
-def _form(numbers: np.ndarray) -> str:
-    return f"an array of shape {numbers.shape}" if numbers.ndim else "one number"
+def _shape(values: np.ndarray) -> str:
+    return f"an array of shape {values.shape}" if values.ndim else "one number"
 
 
 def _first_difference(found: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
-    """`expected 0.5, found 0.7 at place [2, 3]`, of the first place that differs."""
+    """`expected 0.5, found 0.7 at index [2, 3]`, for the first element that differs."""
     differs = ~np.isclose(found, expected, tolerance, tolerance, equal_nan=True)
-    place = tuple(int(i) for i in np.argwhere(differs)[0])
-    where = f" at place {list(place)}" if place else ""
-    return f"expected {_text(expected[place])}, found {_text(found[place])}{where}"
+    index = tuple(int(i) for i in np.argwhere(differs)[0])
+    where = f" at index {list(index)}" if index else ""
+    return f"expected {_text(expected[index])}, found {_text(found[index])}{where}"
 
 
 def _text(number: Any) -> str:
     return str(number) if number.dtype.kind in "biu" else f"{float(number):.6g}"
 
 
-def _sentence(said: str, hint: str) -> str:
-    return f"{said}. {hint}".strip()
+def _message(difference: str, hint: str) -> str:
+    return f"{difference}. {hint}".strip()

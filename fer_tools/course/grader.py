@@ -1,11 +1,11 @@
-"""The exercises of `course/`: run what a student wrote, and say of each task whether it is right.
+"""The grader of the exercises in `course/`: run a student's answers and check each task.
 
 An exercise is a notebook. Only its cells with the tag `setup` or `answer` are run; an answer cell
 has the name of the function that it must define as its second tag. For each such NAME there is a
 function `check_NAME` in `course/checks/exercise_NN.py`, which calls the student's function.
 
-The same checks run in two places: `checker` within the notebook, on the function as it is there;
-`fer check` on the saved file, in a process of its own that is ended when it takes too long.
+The same checks run in two places: `checker` within the notebook, on the function defined there;
+`fer check` on the saved file, in a separate process that is killed if it takes too long.
 """
 
 import importlib.util
@@ -30,14 +30,14 @@ from fer_tools.course.expectations import Wrong
 NOT_DONE = "not done yet"  # what a starter raises
 SETUP = "setup"
 SECONDS = 20.0  # for one task; the slowest solution takes about one
-IMPORT_SECONDS = 120.0  # at least for the imports, which are slow on a busy or cold machine
-ONLY_TAGGED = "(`fer check` runs only the cells of the answers: put helpers and imports in there)"
+IMPORT_SECONDS = 120.0  # minimum for the imports, which are slow on a busy or cold machine
+ONLY_TAGGED = "(`fer check` runs only the answer cells: put helpers and imports there)"
 
 Check = Callable[[Any], None]
 
 
 class Status(StrEnum):
-    """What became of a task."""
+    """The outcome of a task."""
 
     right = "right"
     wrong = "wrong"
@@ -46,14 +46,14 @@ class Status(StrEnum):
 
 
 class Result(NamedTuple):
-    """One task: the function's name, what became of it, and a sentence (empty where right)."""
+    """One task: the function's name, its outcome, and a message (empty if the answer is right)."""
 
     task: str
     status: Status
-    said: str = ""
+    message: str = ""
 
     def __str__(self) -> str:
-        return f"{self.status:<12}  {self.task}" + (f": {self.said}" if self.said else "")
+        return f"{self.status:<12}  {self.task}" + (f": {self.message}" if self.message else "")
 
 
 class Exercise(NamedTuple):
@@ -69,25 +69,25 @@ class Exercise(NamedTuple):
 
 
 def find(name: str) -> list[Path]:
-    """The notebooks of `3`, `exercise-03`, `all`, or the path of one.
+    """The notebooks that `3`, `exercise-03`, `all`, or the path of a notebook stands for.
 
     Raises:
         UserError: if there is none of that name.
     """
     folder = project_root() / "course" / "exercises"
-    there = sorted(folder.glob("exercise_[0-9][0-9].ipynb"))
+    available = sorted(folder.glob("exercise_[0-9][0-9].ipynb"))
     if name == "all":
-        found = there
+        found = available
     elif name.endswith(".ipynb"):
         found = [Path(name)]
     else:
         number = re.fullmatch(r"(?:exercise[-_])?0*(\d)", name)
-        found = [path for path in there if number and int(path.stem[-2:]) == int(number[1])]
+        found = [path for path in available if number and int(path.stem[-2:]) == int(number[1])]
     if not found:
-        known = ", ".join(path.stem.replace("_", "-") for path in there) or "none"
+        known = ", ".join(path.stem.replace("_", "-") for path in available) or "none"
         raise UserError(
             f"there is no exercise {name} in {folder}: choose from {known}, or all, "
-            "or name a notebook."
+            "or give the path of a notebook."
         )
     return found
 
@@ -96,7 +96,7 @@ def read(path: Path) -> Exercise:
     """Read the tagged cells of a notebook.
 
     Raises:
-        UserError: if it is missing, damaged, or none of the course's.
+        UserError: if it is missing, damaged, or not an exercise of the course.
     """
     try:
         notebook = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -104,11 +104,13 @@ def read(path: Path) -> Exercise:
         title = next((text.splitlines()[0] for _, text in cells if text[:2] == "# "), path.stem)
         number = _number(notebook["metadata"].get("exercise"), title, path.stem)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): name a notebook.") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): give the path of a notebook."
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} cannot be read as an exercise ({type(error).__name__}: {error}): mend it, or "
-            "copy the answers into a new copy of the exercise."
+            f"{path} cannot be read as an exercise ({type(error).__name__}: {error}): repair it, "
+            "or copy the answers into a new copy of the exercise."
         ) from None
     tagged = []
     for cell, text in cells:
@@ -119,22 +121,22 @@ def read(path: Path) -> Exercise:
             tagged.append((next(tag for tag in [*tags, SETUP] if tag != "answer"), text))
     if not tagged:  # some tools drop the tags
         code = [text for cell, text in cells if cell.get("cell_type") == "code"]
-        tagged = _by_what_they_define(code, number)
+        tagged = _cells_by_definition(code, number)
     return Exercise(path, number, title.lstrip("# "), tagged)
 
 
-def _number(noted: Any, title: str, stem: str) -> int:
-    """Of an exercise: as its metadata, its heading or its file name has it."""
-    if noted is None:
-        found = re.search(r"xercise[ _-]?0*(\d+)", f"{title} {stem}")
-        if found is None:
-            raise ValueError("neither its metadata, its heading nor its name tells which one it is")
-        noted = found[1]
-    return int(noted)
+def _number(in_metadata: Any, title: str, stem: str) -> int:
+    """The number of an exercise, from its metadata, its heading or its file name."""
+    if in_metadata is not None:
+        return int(in_metadata)
+    found = re.search(r"xercise[ _-]?0*(\d+)", f"{title} {stem}")
+    if found is None:
+        raise ValueError("there is no exercise number in its metadata, its heading or its name")
+    return int(found[1])
 
 
-def _by_what_they_define(code: list[str], number: int) -> list[tuple[str, str]]:
-    """The code cells that define a function of the exercise, and before them the first one."""
+def _cells_by_definition(code: list[str], number: int) -> list[tuple[str, str]]:
+    """The first code cell as set-up, and the cells that define a function of the exercise."""
     found = [(SETUP, text) for text in code[:1]]
     for text in code[1:]:
         defined = [name for name in load_checks(number) if re.search(rf"^def {name}\(", text, re.M)]
@@ -143,15 +145,15 @@ def _by_what_they_define(code: list[str], number: int) -> list[tuple[str, str]]:
 
 
 def load_checks(number: int) -> dict[str, Check]:
-    """The checks of an exercise by the name of the function they check, in order.
+    """The checks of an exercise, from the name of the function to its check, in order.
 
     Raises:
-        UserError: if this copy of the project has no such checks.
+        UserError: if the file with the checks is missing.
     """
     path = project_root() / "course" / "checks" / f"exercise_{number:02}.py"
     spec = importlib.util.spec_from_file_location(f"course_{path.stem}", path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise UserError(f"{path} is missing: get it with `git restore course`.")
+        raise UserError(f"{path} is missing: restore it with `git restore course`.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return {
@@ -165,7 +167,7 @@ def load_checks(number: int) -> dict[str, Check]:
 
 
 def judge(task: str, check: Check, answer: Any) -> Result:
-    """Check one function. Whatever it raises becomes a sentence, never a traceback."""
+    """Check one function. An exception becomes a message, never a traceback."""
     try:
         check(answer)
     except Wrong as wrong:
@@ -182,15 +184,15 @@ def judge(task: str, check: Check, answer: Any) -> Result:
 
 
 def crash(error: BaseException, answer: Any) -> str:
-    """What a function raised, and the last line of the student's own that led there."""
+    """The message for an exception, with the last line of the student's code that led to it."""
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
-    own = [place for place in traceback.extract_tb(error.__traceback__) if place.filename == file]
-    said = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    message = f"{type(error).__name__}: {error}".strip().rstrip(":")
     if isinstance(error, NameError):
-        said += f" {ONLY_TAGGED}"
-    if not own:
-        return f"what the function gives cannot be used; {said}"
-    return f"line {own[-1].lineno} of the cell, `{own[-1].line}`: {said}"
+        message += f" {ONLY_TAGGED}"
+    if not frames:
+        return f"what the function returns cannot be used; {message}"
+    return f"line {frames[-1].lineno} of the cell, `{frames[-1].line}`: {message}"
 
 
 def checker(number: int) -> Callable[[Callable], None]:
@@ -200,7 +202,7 @@ def checker(number: int) -> Callable[[Callable], None]:
         number: of the exercise, 1 to 6.
 
     Returns:
-        A function that takes the student's function, whose name tells the task.
+        A function that takes the student's function, whose name selects the task.
     """
     checks = load_checks(number)
 
@@ -219,71 +221,71 @@ def checker(number: int) -> Callable[[Callable], None]:
 def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Result]:
     """Check every task of a saved notebook, each for `seconds` at most.
 
-    The code runs in a process of its own. One that does not end is ended, and a new process takes
-    the tasks that are left.
+    The code runs in a separate process. If a task takes too long, its process is killed and a new
+    one checks the remaining tasks.
     """
     todo, ready = list(load_checks(exercise.number)), False
     while todo:
-        ours, theirs = get_context("spawn").Pipe()
+        receiver, sender = get_context("spawn").Pipe()
         process = get_context("spawn").Process(
-            target=_work, args=(exercise, todo, theirs), daemon=True
+            target=_work, args=(exercise, todo, sender), daemon=True
         )
         process.start()
-        theirs.close()
+        sender.close()
         try:
             for part, limit in (("set-up", max(seconds, IMPORT_SECONDS)), ("answers", seconds)):
-                if not ours.poll(limit):
-                    said = (
+                if not receiver.poll(limit):
+                    message = (
                         f"the cells of the {part} did not end within {limit:g} s: is there a loop?"
                     )
-                    yield from (Result(task, Status.wrong, said) for task in todo)
+                    yield from (Result(task, Status.wrong, message) for task in todo)
                     return
-                ours.recv()
+                receiver.recv()
             ready = True
             while todo:
-                if not ours.poll(seconds):
-                    said = f"did not end within {seconds:g} s: is there an endless loop?"
-                    yield Result(todo.pop(0), Status.wrong, said)
+                if not receiver.poll(seconds):
+                    message = f"did not end within {seconds:g} s: is there an endless loop?"
+                    yield Result(todo.pop(0), Status.wrong, message)
                     break
-                yield ours.recv()
+                yield receiver.recv()
                 todo.pop(0)
         except EOFError:
-            said = "Python itself came to an end here."
-            yield Result(todo.pop(0), Status.wrong, said)
+            message = "the Python process ended here."
+            yield Result(todo.pop(0), Status.wrong, message)
             if not ready:
-                yield from (Result(task, Status.wrong, said) for task in todo)
+                yield from (Result(task, Status.wrong, message) for task in todo)
                 return
         finally:
             process.kill()
             process.join()
-            ours.close()
+            receiver.close()
 
 
 def _work(exercise: Exercise, todo: list[str], report: Connection) -> None:
-    """Run the set-up, the answers, then the checks; send a word after both, and each result."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
+    """Run the set-up, the answers, then the checks; report the end of each part and each result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills us
     checks = load_checks(exercise.number)
     namespace: dict[str, Any] = {"__name__": "exercise"}
     with redirect_stdout(io.StringIO()):
         broken = run_cells([cell for cell in exercise.cells if cell[0] == SETUP], namespace)
         report.send("set up")
         broken |= run_cells([cell for cell in exercise.cells if cell[0] != SETUP], namespace)
-        report.send("answers are there")
+        report.send("answers defined")
         for task in todo:
             if task in broken:
                 report.send(Result(task, Status.wrong, broken[task]))
             elif task not in namespace:
-                said = broken.get(SETUP) or f"the cell defines no function `{task}`."
-                report.send(Result(task, Status.wrong, said))
+                message = broken.get(SETUP) or f"the cell defines no function `{task}`."
+                report.send(Result(task, Status.wrong, message))
             else:
                 report.send(judge(task, checks[task], namespace[task]))
 
 
 def run_cells(cells: list[tuple[str, str]], namespace: dict[str, Any]) -> dict[str, str]:
-    """Run cells, which put what they define into `namespace`.
+    """Run cells in `namespace`.
 
     Returns:
-        By cell, what was wrong with those that do not run.
+        For each cell that fails, its name and the error message.
     """
     broken: dict[str, str] = {}
     for name, source in cells:
@@ -303,34 +305,34 @@ def run_cells(cells: list[tuple[str, str]], namespace: dict[str, Any]) -> dict[s
 # ---------------------------------------------------------------------------------- the command
 
 
-def command(names: list[str], seconds: float, say: Callable[[str], None]) -> bool:
-    """Check exercises and tell the results, one line a task.
+def command(names: list[str], seconds: float, echo: Callable[[str], None]) -> bool:
+    """Check exercises and print the results, one line per task.
 
     Args:
         names: see `find`.
-        seconds: for each task.
-        say: prints a line.
+        seconds: time limit of each task.
+        echo: prints a line.
 
     Returns:
-        Whether all of them could be read, and every task of them is right.
+        Whether all exercises could be read and all their tasks are right.
     """
     all_right = True
     paths = [path for name in names for path in find(name)]
     for path in paths:
         try:
             exercise = read(path)
-        except UserError as error:  # the others are checked
+        except UserError as error:  # go on with the other files
             if len(paths) == 1:
                 raise
-            say(f"Error: {error}")
+            echo(f"Error: {error}")
             all_right = False
             continue
-        say(f"{exercise.title}  ({path})")
+        echo(f"{exercise.title}  ({path})")
         results = []
         for result in check_notebook(exercise, seconds):
-            say(f"  {result}")
+            echo(f"  {result}")
             results.append(result)
         right = sum(result.status is Status.right for result in results)
-        say(f"  {right} of {len(results)} right.")
+        echo(f"  {right} of {len(results)} right.")
         all_right &= right == len(results)
     return all_right

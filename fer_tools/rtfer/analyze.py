@@ -1,5 +1,11 @@
-"""What `fer video` does: a video in, a folder with line, annotated video, page and summary out."""
+"""What `fer video` does: a video in, a folder with line, annotated video, page and summary out.
 
+While a run works, everything lies in `NEW` within the folder, and its journal says what was found
+so far. Results take the place of older ones together, `summary.json` last; it lists the files that
+belong to it with their SHA-256. A run that was broken off leaves its journal for `--resume`.
+"""
+
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +29,7 @@ from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import write_page
+from fer_tools.rtfer.journal import Journal
 from fer_tools.rtfer.valence import save_line
 from fer_tools.rtfer.video_reader import SUFFIXES, Frame, video_info
 from fer_tools.rtfer.video_writer import AnnotatedVideo
@@ -30,6 +37,7 @@ from fer_tools.rtfer.video_writer import AnnotatedVideo
 FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
 LEAST_SECONDS = 1.0  # a face seen for less is in the csv only: mostly a false find
 LOCK, NEW = ".fer-video.lock", ".fer-video-new"
+JOURNAL, COMPLETE = "journal.jsonl", "complete"  # in NEW; the second: only the move is missing
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Settings:
         smoothing_seconds, every: see `engine.Engine`.
         annotate: whether to write the annotated video.
         valence_from: see `engine.Engine`.
+        smallest_face: share of the frame's shorter side; smaller faces are not looked for.
     """
 
     detector: str = "haar"
@@ -48,6 +57,7 @@ class Settings:
     every: int = 1
     annotate: bool = True
     valence_from: ValenceSource = "classes"
+    smallest_face: float = SMALLEST
 
 
 def find_videos(source: str, out: Path) -> list[tuple[Path | int, Path]]:
@@ -103,29 +113,34 @@ def run(
     recognizer: Recognizer,
     settings: Settings,
     *,
+    resume: bool = False,
+    overwrite: bool = False,
     frames: Callable[[int], Iterator[Frame]] = camera_frames,
 ) -> dict:
     """Analyze one video and write `FILES` into `out`.
 
     A video that is cut short, or broken off with Ctrl-C, gives the files for what could be read,
-    and `ended` in the summary says so.
+    and `ended` in the summary says so. Where the disk is too full for the annotated video the other
+    files are written, and `not_written` says so.
 
     Args:
         source: a video file, or a camera's number.
-        out: folder, made where missing; older results in it are replaced.
+        out: folder, made where missing; older results of the same video in it are replaced.
+        resume: go on where an earlier run of this input, with this model and these settings, was
+            broken off; where it was not, its summary is given back.
+        overwrite: replace results of another video, or of a camera.
         frames: of a camera.
 
     Returns:
         What stands in summary.json.
 
     Raises:
-        UserError: if the video cannot be read, or `out` cannot be written or is in use by
-            another run.
+        UserError: if the video cannot be read, `out` cannot be written, is in use by another run
+            or holds another video's results, or `resume` finds a run with other settings.
     """
-    detector = find_detector(settings.detector, smallest=SMALLEST)
     engine = Engine(
         recognizer,
-        detector,
+        find_detector(settings.detector, smallest=settings.smallest_face),
         every=settings.every,
         smoothing_seconds=settings.smoothing_seconds,
         valence_from=settings.valence_from,
@@ -134,25 +149,91 @@ def run(
     info = None if isinstance(source, int) else video_info(source)
     rate = (info and info.frames_per_second) or 25.0
     with _locked(out), ExitStack() as stack:
+        _finish_replacing(out)
+        identity = _identity(source, recognizer, settings)
+        earlier = _earlier_summary(out)
+        if resume and earlier.get("ended") == "whole" and earlier.get("run") == identity:
+            return earlier
+        if not overwrite:
+            _refuse_other_results(out, earlier, identity)
+        new = _folder_for_new_results(out, keep=resume)
+        journal = Journal(new / JOURNAL, identity, resume=resume)
+        stack.callback(_tidy, new, journal)
         bar = stack.enter_context(progress_bar(info.frames if info else 0, name, unit="frame"))
         seconds = info.frames / rate if info else 0.0
-        new = stack.enter_context(_new_results(out))
         annotated = stack.enter_context(AnnotatedVideo(new / "annotated.mp4", seconds, rate))
+        not_written: list[str] = []
 
         def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
-            if settings.annotate:
-                annotated.add(frame, faces)
+            if settings.annotate and not not_written:
+                try:
+                    annotated.add(frame, faces)
+                except UserError as error:
+                    not_written.append(str(error))
+                    annotated.discard()  # makes room for the table
             bar.update()
 
-        frames_or_path = frames(source) if isinstance(source, int) else source
-        table = analyze(frames_or_path, engine, on_frame=on_frame)
-        annotated.close()
+        table = analyze(
+            frames(source) if isinstance(source, int) else source,
+            engine,
+            on_frame=on_frame,
+            journal=None if isinstance(source, int) else journal,
+        )
+        if not not_written:
+            try:
+                annotated.close()
+            except UserError as error:
+                not_written.append(str(error))
         bar.close()
-        elapsed = bar.format_dict["elapsed"]
-        summary = _summary(name, table, engine, settings, elapsed)
+        summary = _summary(name, table, engine, settings, bar.format_dict["elapsed"])
+        summary |= {"run": identity}
+        if not_written:
+            summary["not_written"] = {"annotated.mp4": not_written[0]}
         _write(new, table, summary, name)
-        _replace_results(new, out)
+        _replace_results(out)
+        if table.attrs["ended"] != "interrupted":
+            journal.batches = 0
     return summary
+
+
+def _identity(source: Path | int, recognizer: Recognizer, settings: Settings) -> dict:
+    """What makes two runs the same: the bytes of video and model, and the settings."""
+    return {
+        "input_sha256": None if isinstance(source, int) else _sha256(source),
+        "model_sha256": _sha256(recognizer.path),
+        "settings": asdict(settings),
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{short(path)} cannot be read ({reason(error)}): check the file."
+        ) from None
+
+
+def _earlier_summary(out: Path) -> dict:
+    """The summary of the results in a folder; empty if there is none that can be read."""
+    try:
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def _refuse_other_results(out: Path, earlier: dict, identity: dict) -> None:
+    """Results of another video, or of a camera, which cannot be had again, are not replaced."""
+    if not earlier:
+        return
+    before = earlier.get("run", {}).get("input_sha256")
+    if before is None or before != identity["input_sha256"]:
+        raise UserError(
+            f"{short(out)} holds the results of {earlier.get('input', 'another video')}: name "
+            "another folder, or replace them with --overwrite."
+        )
 
 
 def describe_faces(table: pd.DataFrame) -> dict[int, dict]:
@@ -169,8 +250,12 @@ def describe_faces(table: pd.DataFrame) -> dict[int, dict]:
 
 
 def without_brief_faces(table: pd.DataFrame, facts_by_face: dict[int, dict]) -> pd.DataFrame:
-    """The rows to draw: those of the faces in `describe_faces`, and those without a face."""
-    return table[table.face_id.isna() | table.face_id.isin(list(facts_by_face))]
+    """The rows to draw: those of the faces in `describe_faces`; frames of others show no face."""
+    kept = table.face_id.isna() | table.face_id.isin(list(facts_by_face))
+    others = table[~kept & ~table.frame.isin(table.frame[kept])].drop_duplicates("frame")
+    empty = others[["frame", "time_s"]].assign(face_found=False)
+    shown = pd.concat([table[kept], empty]) if len(empty) else table[kept]
+    return shown.astype(table.dtypes).sort_values(["frame", "face_id"], ignore_index=True)
 
 
 def _summary(
@@ -195,7 +280,7 @@ def _summary(
         "caveat": session.CAVEAT,
         "model": {"task": card.task, "study": card.study, "classes": list(card.classes),
                   "commit": card.commit, "file": str(engine.recognizer.path)},
-        "parameters": asdict(settings) | {"margin": engine.margin, "smallest_face": SMALLEST},
+        "parameters": asdict(settings) | {"margin": engine.margin},
         "analysed_frames_per_second": round(len(frames) / max(elapsed, 1e-9), 1),
     }  # fmt: skip
 
@@ -204,9 +289,13 @@ def report(summary: dict, out: Path) -> str:
     """A few lines for the terminal."""
     lines = [f"{summary['input']}: {summary['frames']} frames, results in {out}"]
     if summary["ended"] == "interrupted":
-        lines.append("Stopped early: the results hold what was seen until then.")
+        lines.append(
+            "Stopped early: the results hold what was seen until then. --resume goes on from there."
+        )
     elif summary["ended"] != "whole":
         lines.append(f"{summary['ended']}; the results hold those.")
+    for file, why in summary.get("not_written", {}).items():
+        lines.append(f"{file} is missing: {why}")
     if not summary["faces"]:
         lines.append("No face was seen in it.")
     for face, text in summary["in_words"].items():
@@ -238,46 +327,78 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _new_results(out: Path) -> Iterator[Path]:
-    """A folder in `out` in which a run's files come to be; nothing of it stays."""
+def _folder_for_new_results(out: Path, *, keep: bool) -> Path:
+    """The folder in which a run's files come to be, with the journal alone of what was in it."""
     new = out / NEW
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
     try:
-        new.mkdir()
+        if not keep:
+            shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(exist_ok=True)
+        for file in new.iterdir():
+            if file.name != JOURNAL:
+                file.unlink()
     except OSError as error:
         raise _unwritable(out, error) from None
-    try:
-        yield new
-    finally:
+    return new
+
+
+def _tidy(new: Path, journal: Journal) -> None:
+    """Leave the journal of a run that can go on, and nothing else."""
+    journal.close()
+    if (new / COMPLETE).exists():  # the move failed midway: the next run ends it
+        return
+    if not journal.batches:
         shutil.rmtree(new, ignore_errors=True)
+        return
+    with suppress(OSError):
+        for file in new.iterdir():
+            if file.name != JOURNAL:
+                file.unlink()
 
 
-def _replace_results(new: Path, out: Path) -> None:
-    """Put one run's files in the place of another's.
+def _replace_results(out: Path) -> None:
+    """Put a run's files, which are all there, in the place of another's.
 
-    The summary is removed first and comes last: wherever this is cut short, files without a summary
-    show that they may be of two videos.
+    The older summary is removed first and the new one comes last. Whoever is killed in between
+    leaves no summary, and the next run in this folder ends the move.
     """
+    new = out / NEW
     try:
+        (new / COMPLETE).touch()
         (out / "summary.json").unlink(missing_ok=True)
         for name in FILES:
             if (new / name).exists():
                 os.replace(new / name, out / name)
-            else:
+            elif name not in _listed(out, new):
                 (out / name).unlink(missing_ok=True)
+        (new / COMPLETE).unlink()
     except OSError as error:
         raise _unwritable(out, error) from None
 
 
+def _listed(out: Path, new: Path) -> list[str]:
+    """Names of the files that belong to the new results, wherever their summary lies by now."""
+    summary = _earlier_summary(new) or _earlier_summary(out)
+    return list(summary.get("files", {}))
+
+
+def _finish_replacing(out: Path) -> None:
+    """End the move of a run that was killed during it."""
+    if (out / NEW / COMPLETE).exists():
+        _replace_results(out)
+        shutil.rmtree(out / NEW, ignore_errors=True)
+
+
 def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
-    """All files but the annotated video, into the folder of `_new_results`."""
+    """All files but the annotated video; the summary lists them all with their SHA-256."""
     facts_by_face = {int(face): facts for face, facts in summary["faces"].items()}
     shown = without_brief_faces(table, facts_by_face)
     try:
+        out.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         save_line(table, out / "valence.csv")
         _save_plot(shown, out / "valence.png")
         write_page(shown, facts_by_face, out / "valence.html", name)
+        summary["files"] = {file: _sha256(out / file) for file in FILES if (out / file).exists()}
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (out / "summary.json").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:

@@ -14,6 +14,8 @@ threads of their own, faces are classified many at once, and the line is smoothe
 does not grow with the video, but for about 200 bytes a face and frame.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,13 +27,15 @@ import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference.backend import ValenceSource
+from fer_lib.inference.backend import Prediction, ValenceSource
 from fer_lib.inference.recognizer import Recognizer
 from fer_lib.inference.valence import valence_probabilities
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_tools.rtfer.journal import Journal
 from fer_tools.rtfer.prefetch import prefetch
+from fer_tools.rtfer.session import STATES, with_other
 from fer_tools.rtfer.smoothing import LiveSmoother, smooth
-from fer_tools.rtfer.tracking import Tracker, between
+from fer_tools.rtfer.tracking import Cuts, Tracker, between
 from fer_tools.rtfer.video_reader import Frame, missing_seconds, read_frames
 
 COLUMNS = [
@@ -41,7 +45,7 @@ COLUMNS = [
 INTENSITY_COLUMNS = ["emotion", *(f"intensity_{name}" for name in FER_CLASSES)]
 SMALLEST = 0.2  # of the frame's shorter side: who is filmed fills it; smaller finds are often false
 BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
-HELD_BYTES = 200e6  # of frames between decoding and `on_frame`; limits how many an 8K video holds
+HELD_BYTES = 200e6  # of frames between decoding and `on_frame`, however large each is
 AHEAD = 2  # frames that each thread of `analyze` is ahead of the next
 
 
@@ -81,9 +85,9 @@ class FaceObservation:
         return valence_probabilities(self.probabilities[None], self.classes)[0]
 
     @property
-    def state(self) -> int:
-        """The most probable of `labels.VALENCE_CLASSES`, by its place."""
-        return int(self.valence_probabilities.argmax())
+    def state(self) -> str:
+        """The most probable of `session.STATES`; of this frame alone, not smoothed."""
+        return STATES[int(with_other(self.valence_probabilities[None])[0].argmax())]
 
 
 class _DetectedFrame(NamedTuple):
@@ -137,7 +141,7 @@ class Engine:
 
     def reset(self) -> None:
         """Forget all faces: the next frame begins a new video."""
-        self._track = Tracker()
+        self._track, self._cuts = Tracker(), Cuts()
         self._smoothers: dict[int, LiveSmoother] = {}
         self._boxes: dict[int, Box] = {}
         self._count = 0
@@ -159,14 +163,36 @@ class Engine:
         self._count += 1
         return self.score([frame])[0]
 
-    def detect(self, rgb: np.ndarray, time_s: float) -> dict[int, Box]:
-        """Detect the faces of a frame and track them: boxes by face_id, the largest first."""
-        return self._track(self.detector(rgb), time_s)
+    def detect(
+        self, rgb: np.ndarray, time_s: float, boxes: list[Box] | None = None
+    ) -> dict[int, Box]:
+        """Detect the faces of a frame and track them.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            time_s: seconds, growing from call to call.
+            boxes: what the detector found earlier in this frame, if it need not look again.
+
+        Returns:
+            Boxes by face_id, the largest first.
+        """
+        if self._cuts(rgb):
+            self._track.forget()
+        return self._track(self.detector(rgb) if boxes is None else boxes, time_s)
 
     def score(self, frames: list[_DetectedFrame]) -> list[list[FaceObservation]]:
         """Classify the faces of some frames in a row, at once, and smooth their valence."""
-        crops = [self._crop(detected.frame.rgb, detected.boxes) for detected in frames]
-        observed = self._classify([detected.boxes for detected in frames], crops)
+        return self.observe(frames, self.predict(frames))
+
+    def predict(self, frames: list[_DetectedFrame]) -> Prediction | None:
+        """Classify the faces of some frames at once; None where there is none."""
+        return self._predict([self._crop(found.frame.rgb, found.boxes) for found in frames])
+
+    def observe(
+        self, frames: list[_DetectedFrame], prediction: Prediction | None
+    ) -> list[list[FaceObservation]]:
+        """The faces of some frames in a row, with what was predicted, and smoothed."""
+        observed = self._put_together([found.boxes for found in frames], prediction)
         return [self._smooth(*pair) for pair in zip(frames, observed, strict=True)]
 
     def process_images(self, images: Iterable[np.ndarray]) -> Iterator[list[FaceObservation]]:
@@ -184,24 +210,27 @@ class Engine:
             boxes.append(dict(enumerate(self.detector(image), start=1)))
             crops.append(self._crop(image, boxes[-1]))
             if sum(map(len, crops)) >= BATCH:
-                yield from self._classify(boxes, crops)
+                yield from self._put_together(boxes, self._predict(crops))
                 boxes, crops = [], []
-        yield from self._classify(boxes, crops)
+        yield from self._put_together(boxes, self._predict(crops))
 
     def _crop(self, image: np.ndarray, boxes: Mapping[int, Box]) -> list[np.ndarray]:
         grey = to_grey(image) if boxes else image
         return [crop_face(grey, box, self.margin) for box in boxes.values()]
 
-    def _classify(
-        self, boxes: Sequence[Mapping[int, Box]], crops: list[list[np.ndarray]]
-    ) -> list[list[FaceObservation]]:
-        """The faces of each image, from their boxes and crops (48, 48) uint8."""
+    def _predict(self, crops: list[list[np.ndarray]]) -> Prediction | None:
+        """What the network predicts for the crops, (48, 48) uint8, of all images."""
         faces = [crop for of_image in crops for crop in of_image]
-        if not faces:
+        return self.recognizer.predict(np.stack(faces)) if faces else None
+
+    def _put_together(
+        self, boxes: Sequence[Mapping[int, Box]], prediction: Prediction | None
+    ) -> list[list[FaceObservation]]:
+        """The faces of each image, from their boxes and a prediction for all of them."""
+        if prediction is None:
             return [[] for _ in boxes]
-        prediction = self.recognizer.predict(np.stack(faces))
         valence = prediction.valence(self.valence_from).tolist()
-        place = iter(range(len(faces)))
+        place = iter(range(len(valence)))
         return [
             [
                 FaceObservation(
@@ -234,6 +263,7 @@ def analyze(
     engine: Engine,
     *,
     on_frame: Callable[[Frame, list[FaceObservation]], object] | None = None,
+    journal: Journal | None = None,
 ) -> pd.DataFrame:
     """Score every face of a video.
 
@@ -242,6 +272,8 @@ def analyze(
         engine: is reset first.
         on_frame: called with each frame and its faces, in order, in the caller's thread. `smooth`
             knows only the frames so far there; in the table it knows all.
+        journal: keeps what was found in each batch of frames, and spares detection and
+            classification for the batches that it already holds.
 
     Returns:
         One row a face and frame with `COLUMNS`; a frame without a face has one row. frame (int,
@@ -262,27 +294,40 @@ def analyze(
     if isinstance(frames, Path | str):
         path, frames = Path(frames), read_frames(frames)
     parts, batch, ended = list[dict[str, np.ndarray]](), list[_DetectedFrame](), "whole"
+    waiting: deque[tuple[Frame, list[FaceObservation]]] = deque()  # for `on_frame`
 
-    def flush() -> None:
-        while batch:
-            now, batch[:] = batch[:BATCH], batch[BATCH:]
-            scored = engine.score(now)
+    def flush(*, full: bool) -> None:
+        now, batch[:] = batch[:], []
+        if now:
+            first = now[0].frame.index
+            if journal is not None and first in journal.predictions:
+                prediction = journal.predictions[first]
+            else:
+                prediction = engine.predict(now)
+                if journal is not None and full:  # a run that goes on makes the same batches
+                    boxes = {found.frame.index: list(found.boxes.values()) for found in now}
+                    journal.append(boxes, prediction)
+            scored = engine.observe(now, prediction)
             parts.append(_columns(now, scored, engine.recognizer.card.has_intensities))
-            for detected, faces in zip(now, scored, strict=True):
-                if on_frame is not None:
-                    on_frame(detected.frame, faces)
+            waiting.extend(zip((found.frame for found in now), scored, strict=True))
+        while waiting:  # also what Ctrl-C left
+            frame, faces = waiting.popleft()
+            if on_frame is not None:
+                on_frame(frame, faces)
 
-    with closing(prefetch(_detect(frames, engine), AHEAD)) as pipeline:
+    known = journal.boxes if journal is not None else {}
+    with closing(prefetch(_detect(frames, engine, known), AHEAD)) as pipeline:
         try:
-            for detected in pipeline:
-                batch.append(detected)
-                # Beside these: those ahead, one at work in each thread, and those being moved.
-                held = 2 * AHEAD + 2 + engine.every
-                if len(batch) >= min(BATCH, HELD_BYTES // detected.frame.rgb.nbytes - held):
-                    flush()
+            for found in pipeline:
+                batch.append(found)
+                if len(batch) >= _batch_size(found.frame.rgb.nbytes, engine.every):
+                    flush(full=True)
         except KeyboardInterrupt:
             ended = "interrupted"
-    flush()
+    try:
+        flush(full=False)
+    except KeyboardInterrupt:
+        ended = "interrupted"
     if not parts:
         if ended == "whole":
             raise UserError("there was no frame to analyze: name a video or a camera that works.")
@@ -303,18 +348,41 @@ def largest_face(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.drop_duplicates("frame").index].reset_index(drop=True)
 
 
-def _detect(frames: Iterable[Frame], engine: Engine) -> Iterator[_DetectedFrame]:
-    """Detect faces in every k-th frame and in the last; between two, those detected in both."""
+def _every(nbytes: int, every: int) -> int:
+    """`every`, or of large frames fewer: those between two detections wait in memory."""
+    return max(1, min(every, int(HELD_BYTES / 2 // nbytes)))
+
+
+def _batch_size(nbytes: int, every: int) -> int:
+    """Frames that are classified at once."""
+    # Beside these: those ahead, one at work in each thread, and those being moved.
+    held = 2 * AHEAD + 2 + _every(nbytes, every)
+    return int(min(BATCH, max(1, HELD_BYTES // nbytes - held)))
+
+
+def _detect(
+    frames: Iterable[Frame], engine: Engine, known: Mapping[int, list[Box]]
+) -> Iterator[_DetectedFrame]:
+    """Detect faces in every k-th frame and in the last; between two, those detected in both.
+
+    Args:
+        frames: of a video.
+        engine: detects and tracks.
+        known: boxes of the frames in which faces were detected earlier.
+    """
     waiting, before = list[Frame](), dict[int, Box]()
+    since = math.inf  # frames since faces were last looked for
     with closing(prefetch(frames, AHEAD)) as decoded:
         for frame in decoded:
             waiting.append(frame)
-            if frame.index % engine.every == 0:
-                after = engine.detect(frame.rgb, frame.time_s)
+            since += 1
+            if since >= _every(frame.rgb.nbytes, engine.every):
+                after = engine.detect(frame.rgb, frame.time_s, known.get(frame.index))
                 yield from _move(waiting, before, after)
-                waiting, before = [], after
+                waiting, before, since = [], after, 0
     if waiting:
-        yield from _move(waiting, before, engine.detect(waiting[-1].rgb, waiting[-1].time_s))
+        after = engine.detect(waiting[-1].rgb, waiting[-1].time_s, known.get(waiting[-1].index))
+        yield from _move(waiting, before, after)
 
 
 def _move(

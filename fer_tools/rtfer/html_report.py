@@ -13,7 +13,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fer_lib.files import whole
-from fer_lib.labels import VALENCE_CLASSES
 from fer_tools.rtfer.plots import FACE_COLORS
 from fer_tools.rtfer.session import CAVEAT, clock, gaps, lines, summarize
 from fer_tools.rtfer.smoothing import stretches
@@ -243,11 +242,11 @@ def _alt(facts_by_face: dict[int, dict]) -> str:
 def _face_section(face: int, facts: dict) -> str:
     summary = summarize(facts, caveat=False)
     states = "".join(
-        f"<tr><th scope=row>{name}</th><td>{clock(state['seconds'])}</td>"
-        f"<td>{_or_dash(state['share'], '.0%')}</td>"
+        f"<tr><th scope=row>{name}</th><td>{_or_dash(state['share'], '.0%')}</td>"
+        f"<td>{_range(state['interval'])}</td>"
         f"<td class=bar><span style='width:{100 * (state['share'] or 0):.1f}%'></span></td></tr>"
-        for name in reversed(VALENCE_CLASSES)
-        for state in [facts["states"][name]]
+        for name, state in reversed(facts["states"].items())
+        if name != "other" or state["share"]  # three classes leave none
     )
     numbers = "".join(
         f"<dt>{name}</dt><dd><b>{_or_dash(facts[key], form)}</b> {meaning}</dd>"
@@ -268,6 +267,10 @@ def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def _range(interval: list[float] | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:.0f} to {interval[1]:.0%}"
+
+
 def _thinned(table: pd.DataFrame) -> str:
     every = -(-table.frame.nunique() // POINTS)
     return f" Of this long video one frame in {every} is drawn." if every > 1 else ""
@@ -284,7 +287,8 @@ FACE = """<section>
 <h2>Face {face}</h2>
 <p>{summary}</p>
 <div class=columns>
-<table><caption>How it looked while seen</caption>{states}</table>
+<table><caption>Mean probability while seen, and its 95&nbsp;% interval by chance</caption>
+{states}</table>
 <dl>{numbers}</dl>
 </div>
 {changes}

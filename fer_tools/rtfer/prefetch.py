@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 POLL = 0.1  # seconds: so often both sides look whether the other has stopped
+PATIENCE = 5.0  # seconds that a thread has to end; one that waits for a stalled camera is left
 
 
 def prefetch(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
@@ -58,4 +59,4 @@ def prefetch(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
             raise errors[0]
     finally:
         stop.set()
-        thread.join()
+        thread.join(PATIENCE)

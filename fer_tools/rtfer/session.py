@@ -7,6 +7,7 @@ averaged out. Nothing is made up for moments without the face.
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
 from fer_lib.labels import VALENCE_CLASSES
 from fer_tools.rtfer.changes import (
@@ -18,6 +19,7 @@ from fer_tools.rtfer.changes import (
 from fer_tools.rtfer.smoothing import stretches
 
 PROBABILITIES = [f"p_{name}" for name in VALENCE_CLASSES]
+STATES = (*VALENCE_CLASSES, "other")  # a surprised face is negative, neutral and positive in none
 FEW_SECONDS = 3  # pairs of neighbouring seconds below which variability says nothing
 FEW_FOR_INERTIA = 10  # seconds that a series must have to count for inertia ...
 LEAST_SECONDS = 60  # ... and all of them together
@@ -26,6 +28,9 @@ NORMAL_MEDIAN = 0.6745  # median of |N(0, 1)|
 SLOWLY = 5.0  # seconds: means over so long tell slow movement
 LEAST_MOVEMENT = 0.3  # slow movement that the summary names
 SUMMARIZED = 3  # changes named in the summary, the largest
+SHORTEST = 120  # seconds below which an interval of a mean probability says too little
+LEAST_BLOCK, LEAST_BLOCKS, DRAWS = 5, 6, 1000  # of the bootstrap; the first in seconds
+LEAST_SHARE = 0.005  # mean probability that the summary names
 
 CAVEAT = (
     "What a network reads from a face is not what a person feels. It saw only the face, knows "
@@ -71,7 +76,8 @@ def describe(table: pd.DataFrame) -> dict:
 
     Returns:
         seconds; seconds_seen; frames_seen; gaps: {count, seconds, longest_s} without the face;
-        states: by valence class {seconds, share} of the time seen, by the most probable class;
+        states: by each of `STATES` {share, interval}, the mean probability over the time seen, in
+        [0, 1], and its 95 % interval [low, high] (None below two minutes; see `_chance_interval`);
         mean of the valence; of the means of whole seconds: sd; variability, the mean square
         successive difference (MSSD); inertia, the lag-1 autocorrelation, in [-1, 1] (Koval et al.
         2015), and inertia_interval, [low, high], both None below a minute; slow_movement, the
@@ -82,7 +88,7 @@ def describe(table: pd.DataFrame) -> dict:
     Raises:
         ValueError: if the table holds several faces.
     """
-    if table.frame.duplicated().any():
+    if table.frame.duplicated().any() or ("face_id" in table and table.face_id.nunique() > 1):
         raise ValueError("one face has one row a frame: split the table with `lines` first")
     line = _without_holes(table)
     edges = _edges(line.time_s.to_numpy(np.float64))
@@ -102,7 +108,7 @@ def describe(table: pd.DataFrame) -> dict:
             "count": len(gone), "seconds": _number(sum(gone)),
             "longest_s": _number(max(gone, default=0.0)),
         },
-        "states": _states(line.loc[seen, PROBABILITIES].to_numpy(np.float64), lasting[seen]),
+        "states": _states(edges, line[PROBABILITIES].to_numpy(np.float64), seen),
         "mean": _number(np.average(values[seen], weights=_weights(lasting[seen])))
         if seen.any() else None,
         "sd": _number(np.nanstd(second_means)) if enough else None,
@@ -225,17 +231,57 @@ def _unbroken(pairs: np.ndarray) -> list[np.ndarray]:
     return [part for part in parts if len(part) >= FEW_FOR_INERTIA]
 
 
-def _states(probabilities: np.ndarray, lasting: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Of (N, 3) probabilities and (N,) seconds: how long each class is the most probable."""
-    facts: dict[str, dict[str, float | None]] = {}
-    weights = _weights(lasting)
-    for place, name in enumerate(VALENCE_CLASSES):
-        here = (
-            probabilities.argmax(axis=1) == place if len(probabilities) else np.zeros(0, dtype=bool)
-        )
-        share = _number(weights[here].sum() / weights.sum()) if len(probabilities) else None
-        facts[name] = {"seconds": _number(lasting[here].sum()), "share": share}
-    return facts
+def with_other(probabilities: np.ndarray) -> np.ndarray:
+    """(N, 3) P(negative), P(neutral), P(positive) -> (N, 4) in the order of `STATES`."""
+    other = (1 - probabilities.sum(axis=1, keepdims=True)).clip(0)
+    return np.concatenate([probabilities, other], axis=1)
+
+
+def _states(
+    edges: np.ndarray, probabilities: np.ndarray, seen: np.ndarray
+) -> dict[str, dict[str, float | list[float] | None]]:
+    """Of (N, 3) probabilities: the mean of each state, and how far it may be off by chance.
+
+    Not the share of frames in which a state is the most probable: a face that is always neutral
+    would be "positive" in a third of its frames when the frames are noisy.
+    """
+    if not seen.any():
+        return {name: {"share": None, "interval": None} for name in STATES}
+    four = with_other(probabilities)
+    shares = np.average(four[seen], axis=0, weights=_weights(np.diff(edges)[seen]))
+    four[~seen] = np.nan
+    seconds = np.stack([interval_means(edges, column, 1.0) for column in four.T], axis=1)
+    seconds = seconds[np.isfinite(seconds).all(axis=1)]
+    return {
+        name: {"share": _number(share), "interval": _chance_interval(column)}
+        for name, share, column in zip(STATES, shares, seconds.T, strict=True)
+    }
+
+
+def _chance_interval(values: np.ndarray) -> list[float] | None:
+    r"""The 95 % interval of the mean of (N,) seconds, by a block bootstrap (Künsch 1989).
+
+    Neighbouring seconds resemble each other, so blocks of them are drawn, of the length that suits
+    a first-order autoregression, :math:`(\sqrt 6 \rho / (1 - \rho^2))^{2/3} N^{1/3}` (Carlstein
+    1986), and few blocks widen the interval by Student's t. On made-up lines of 2 to 20 minutes it
+    holds the true mean in 87 to 95 % where neighbouring seconds correlate by up to 0.8, in 83 to
+    92 % where by 0.9, in 75 to 92 % where by 0.95.
+    """
+    count = len(values)
+    if count < SHORTEST:
+        return None
+    left = values - values.mean()
+    rho = left[1:] @ left[:-1] / max(left @ left, 1e-12) + 4 / count  # it comes out too low
+    rho = min(max(rho, 0.0), 0.97)
+    block = (6**0.5 * rho / (1 - rho**2)) ** (2 / 3) * count ** (1 / 3)
+    block = int(min(max(np.ceil(block), LEAST_BLOCK), count // LEAST_BLOCKS))
+    starts = np.random.default_rng(0).integers(0, count, (DRAWS, -(-count // block)))
+    sums = np.cumsum(np.concatenate([[0.0], values, values]))  # blocks go on round the end
+    means = (sums[starts + block] - sums[starts]).mean(axis=1) / block
+    wider = student_t.ppf(0.975, count / block - 1) / 1.96
+    ends = values.mean() + wider * (np.quantile(means, [0.025, 0.975]) - values.mean())
+    low, high = ends.clip(0, 1)
+    return [_number(low), _number(high)]
 
 
 def _weights(lasting: np.ndarray) -> np.ndarray:
@@ -261,10 +307,18 @@ def _seen_sentence(facts: dict) -> str:
 
 def _states_sentence(states: dict) -> str:
     known = [(state["share"], name) for name, state in states.items() if state["share"]]
-    if not known:
+    parts = []
+    for share, name in sorted(known, reverse=True):
+        interval = states[name]["interval"]
+        if share >= LEAST_SHARE:
+            between = f" ({100 * interval[0]:.0f} to {interval[1]:.0%})" if interval else ""
+            parts.append(f"{name} {share:.0%}{between}")
+    if not parts:
         return ""
-    parts = [f"{name} for {share:.0%}" for share, name in sorted(known, reverse=True)]
-    return f"While seen it looked {', '.join(parts)} of the time."
+    text = f"While seen its mean probabilities were: {', '.join(parts)}"
+    if states["negative"]["interval"] is None:
+        return f"{text}; it was too short to say how far chance may move them."
+    return f"{text}; in brackets, how far chance may move them (95 %)."
 
 
 def _changes_sentence(facts: dict) -> str:

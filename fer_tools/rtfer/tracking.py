@@ -2,8 +2,10 @@
 
 Boxes of a frame are matched with the last known ones by how much they overlap (Bewley et al. 2016,
 *SORT*, without its motion model: between two frames a filmed face moves by less than its width).
+A face is the same until it has been unseen for `MEMORY_S`, or the recording is cut.
 """
 
+import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -12,6 +14,10 @@ from fer_lib.faces.detection import Box
 MEMORY_S = 3.0  # so long a face may go unseen and keep its number ...
 MEMORY_STEPS = 3  # ... or so many steps between frames, where these are far apart
 LEAST_OVERLAP = 0.2  # below it two boxes are two faces
+# Of neighbouring frames, seen as thumbnails: in films of one scene colours differ by 0.1 at most,
+# and correlations are above 0.9, whatever moves.
+CUT_COLORS, CUT_CORRELATION = 0.3, 0.85
+THUMBNAIL = (64, 36)  # width and height, pixels
 
 
 class Tracker:
@@ -58,6 +64,10 @@ class Tracker:
             self._known[numbers[place]] = (box, time_s)
         return named
 
+    def forget(self) -> None:
+        """The faces to come are others: none of them gets a number that was given before."""
+        self._known.clear()
+
     def _match(self, boxes: list[Box]) -> dict[int, int]:
         """The known number of each place in `boxes` that has one; the overlaps' sum is largest."""
         known = list(self._known)
@@ -69,6 +79,31 @@ class Tracker:
         places, columns = linear_sum_assignment(overlaps, maximize=True)
         pairs = zip(places.tolist(), columns.tolist(), strict=True)
         return {place: known[column] for place, column in pairs if overlaps[place, column] > 0}
+
+
+class Cuts:
+    """Notices hard cuts: colours *and* arrangement of a frame are unlike those of the one before.
+
+    Lights that go on change the colours alone, a camera that turns the arrangement alone. A cut
+    between two faces before the same wall, and a slow dissolve, go unnoticed.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, rgb: np.ndarray) -> bool:
+        """Whether the recording was cut before this frame, (H, W, 3) uint8."""
+        small = cv2.resize(rgb, THUMBNAIL, interpolation=cv2.INTER_LINEAR)
+        colors = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3).ravel()
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        before, self._before = self._before, (colors, grey)
+        if before is None:
+            return False
+        distance = cv2.compareHist(colors, before[0], cv2.HISTCMP_BHATTACHARYYA)
+        if distance < CUT_COLORS:
+            return False
+        correlation = cv2.matchTemplate(grey, before[1], cv2.TM_CCOEFF_NORMED)
+        return float(correlation[0, 0]) < CUT_CORRELATION
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_lib.labels import FER_CLASSES
 from fer_tools.outputs import reason
 from fer_tools.rtfer.engine import FaceObservation
 from fer_tools.rtfer.video_reader import Frame
@@ -22,9 +22,12 @@ WIDEST = 1280  # pixels; a wider video is shrunk: boxes and text show as well, a
 TICKS = 90_000  # a second; fine enough for any frame rate
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (150, 150, 150)
-# As in plots: colour-blind safe; orange negative, blue neutral, green positive.
-STATE_COLORS = ((222, 143, 5), (86, 180, 233), (2, 190, 140))
-STATE_SIGNS = ("-", "o", "+")
+# As in plots: colour-blind safe; each state's color, and the sign before it.
+STATE_COLORS = {
+    "negative": (222, 143, 5), "neutral": (86, 180, 233), "positive": (2, 190, 140),
+    "other": (190, 190, 190),
+}  # fmt: skip
+STATE_SIGNS = {"negative": "-", "neutral": "o", "positive": "+", "other": "*"}
 LINE_COLORS = ((255, 255, 255), (236, 225, 51), (204, 120, 188), (86, 180, 233), (251, 175, 228))
 BAR = (240, 228, 66)
 STRIP = 0.24  # of the image's height: the line's place along the bottom
@@ -88,8 +91,9 @@ def annotate(
 ) -> np.ndarray:
     """Draw the faces' boxes, class and score, and the lines so far along the bottom.
 
-    A box's color, and the sign before its class, tell the state: orange and - negative, blue and
-    o neutral, green and + positive. A box that is carried over is thinner. Where the model gives
+    A box's color, and the sign before its class, show the state of this frame: orange and -
+    negative, blue and o neutral, green and + positive, grey and * none of these (surprise). The
+    number is the smoothed valence. A box that is carried over is thinner. Where the model gives
     intensities, those of the largest face stand as bars in the upper left corner.
 
     Args:
@@ -130,7 +134,7 @@ def _draw_face(image: np.ndarray, face: FaceObservation, scale: float, name: boo
     x, y, w, h = (round(side * scale) for side in face.box)
     cv2.rectangle(image, (x, y), (x + w, y + h), BLACK, thick + 2)
     cv2.rectangle(image, (x, y), (x + w, y + h), color, thick)
-    label = VALENCE_CLASSES[state] if face.intensities is None else face.emotion
+    label = face.emotion if face.intensities is not None or state == "other" else state
     text = f"{STATE_SIGNS[state]} {label} {face.smooth:+.2f}"
     if name:
         text = f"{face.face_id}: {text}"
@@ -364,7 +368,8 @@ class VideoWriter:
         if not isinstance(error, OSError | av.error.FFmpegError):
             return error if isinstance(error, Exception) else RuntimeError(str(error))
         return UserError(
-            f"{self.path} cannot be written ({reason(error)}): name a folder with room in it."
+            f"{self.path.name} cannot be written ({reason(error)}): make room, or name a folder "
+            "with room in it."
         )
 
 
@@ -394,6 +399,11 @@ class AnnotatedVideo:
         """Finish the video; without a frame there is no file."""
         if self._writer is not None:
             self._writer.close()
+
+    def discard(self) -> None:
+        """Stop, and leave no file behind."""
+        if self._writer is not None:
+            self._writer.discard()
 
     def __enter__(self) -> "AnnotatedVideo":
         return self

@@ -1,6 +1,6 @@
-"""The site: pages gathered from the repository and the record of both studies, built by Sphinx.
+"""The site: pages collected from the repository and the record of both studies, built by Sphinx.
 
-No figure is typed: tables and numbers come from reports/*/summary.json each time.
+No figure is typed: tables and figures are read from reports/*/summary.json each time.
 """
 
 import json
@@ -17,13 +17,13 @@ from fer_tools.site import tables as site_tables
 from fer_tools.site.links import Atlas, with_links, works_of
 from fer_tools.site.notebooks import page_of
 
-STUDIES = {  # in the order of the site; where a mention fits both, the first is meant
+STUDIES = {  # in the order of the site; a mention that fits both refers to the first
     "paper": "The study on real faces",
-    "sample": "The sample study on drawn faces",
+    "sample": "The sample study on synthetic faces",
 }
 COMPARISON = "comparison"  # notebooks that belong to no study: networks, losses, speed
-# Pages of docs/ and others by the part of the contents they stand in; what is not named here comes
-# last, so that a new page is never lost.
+# The order of pages in the table of contents; pages not named here come last, so that a new page
+# is never missing.
 START = ("Run it <run>",)
 REFERENCE = (
     "figures", "check_figures", "glossary", "bibliography", "data", "data_fer2013",
@@ -32,7 +32,7 @@ REFERENCE = (
 
 
 def chart(root: Path) -> Atlas:
-    """What goes on the site, and where.
+    """The pages of the site and their sources.
 
     Raises:
         UserError: if a study has no record.
@@ -42,7 +42,7 @@ def chart(root: Path) -> Atlas:
     for study in STUDIES:
         summary = root / "reports" / study / "summary.json"
         if not summary.is_file():
-            raise UserError(f"{summary} is missing: `fer study {study}` makes it.")
+            raise UserError(f"{summary} is missing: create it with `fer study {study}`.")
         figures[study] = json.loads(summary.read_text(encoding="utf-8"))
         rendered = (root / "reports" / study / "notebooks").glob("*.ipynb")
         for notebook in sorted(rendered, key=lambda path: _order(path.stem)):
@@ -65,7 +65,7 @@ def chart(root: Path) -> Atlas:
 
 
 def _order(stem: str) -> tuple[str, int, str]:
-    """By number; of one notebook that ran for several tasks, in the order of the tasks."""
+    """Sort key: by number; a notebook that ran for several tasks, in the order of the tasks."""
     name, _, task = stem.partition("-")
     return name, list(TASKS).index(task) if task in TASKS else 0, task
 
@@ -114,7 +114,7 @@ def _write(sources: Path, page: str, text: str) -> None:
 
 
 def contents(atlas: Atlas) -> str:
-    """The contents of the site as `toctree` blocks, hidden on the page and shown at its side."""
+    """The site's table of contents as hidden `toctree` blocks, which the sidebar shows."""
     every = list(dict.fromkeys(atlas.pages.values()))
     course = sorted(page for page in every if page.startswith("course/"))
     course.sort(key=lambda page: page != "course/index")
@@ -140,7 +140,7 @@ def build(root: Path, work: Path) -> tuple[Path, list[str]]:
     """Build the site in the empty folder `work`.
 
     Returns:
-        The folder with index.html, and Sphinx's warnings, one a line.
+        The folder with index.html, and Sphinx's warnings, one per line.
 
     Raises:
         UserError: see `gather`.
@@ -150,7 +150,7 @@ def build(root: Path, work: Path) -> tuple[Path, list[str]]:
 
     sources, html = work / "sources", work / "html"
     gather(root, sources)
-    # Each page is read and written; the index of terms and the search come along.
+    # Each page is read and written, and so are the index of terms and the search page.
     steps = 2 * len(list(sources.rglob("*.md"))) + 2
     warnings, conf = StringIO(), root / "docs"
     with patch_docutils(conf), docutils_namespace(), progress_bar(steps, "site", "step") as bar:
@@ -161,5 +161,5 @@ def build(root: Path, work: Path) -> tuple[Path, list[str]]:
         app.connect("source-read", lambda *_: bar.update() and None)
         app.connect("html-page-context", lambda *_: bar.update() and None)
         app.build()
-    shown = warnings.getvalue().replace(f"{sources}/", "").splitlines()
-    return html, [line for line in shown if line.strip()]
+    lines = warnings.getvalue().replace(f"{sources}/", "").splitlines()
+    return html, [line for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""What `fer site` does: the study as a web site in a folder, to be opened from disk."""
+"""The command `fer site`: the study as a website in a folder, to be opened from disk."""
 
 import shutil
 import tempfile
@@ -12,24 +12,24 @@ from fer_lib.errors import UserError
 from fer_lib.paths import project_root
 
 NEEDED = ("sphinx", "myst_parser", "furo", "sphinxcontrib.bibtex", "latex2mathml")
-MARK = "searchindex.js"  # what tells an earlier site from a folder of somebody's own
+SITE_FILE = "searchindex.js"  # a folder that contains it is an earlier site and may be replaced
 
 
-def run(out: Path | None, show: bool, tell: Callable[[str], None]) -> int:
-    """Build the site in `out` and say where it is.
+def run(out: Path | None, show: bool, echo: Callable[[str], None]) -> int:
+    """Build the site in `out` and print its address.
 
     Args:
-        out: folder, by default build/site. An earlier site in it is replaced as a whole.
+        out: folder, by default build/site. An earlier site in it is replaced completely.
         show: whether to open it in the browser.
-        tell: prints one line.
+        echo: prints one line.
 
     Returns:
-        The number of warnings; the site is there all the same.
+        The number of warnings; the site is written even if there are some.
 
     Raises:
-        UserError: if the folder holds something else, or a page names what does not exist.
+        UserError: if the folder contains something else, or a page refers to something missing.
     """
-    if missing := [name for name in NEEDED if not _there(name)]:
+    if missing := [name for name in NEEDED if not _is_installed(name)]:
         raise UserError(
             f"{', '.join(missing)} not installed: run `uv sync`, or `pip install` the packages of "
             "the group `site` in pyproject.toml."
@@ -38,24 +38,26 @@ def run(out: Path | None, show: bool, tell: Callable[[str], None]) -> int:
 
     root = project_root()
     out = (out or root / "build" / "site").resolve()
-    if out.exists() and not (out / MARK).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"{out} exists and holds no earlier site: name an empty folder with --out.")
+    if out.exists() and not (out / SITE_FILE).is_file() and (out.is_file() or any(out.iterdir())):
+        raise UserError(
+            f"{out} exists and is not an earlier site: name an empty folder with --out."
+        )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         html, warnings = build(root, Path(folder))
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(html, out)
     for warning in warnings:
-        tell(warning)
+        echo(warning)
     pages = len(list(out.rglob("*.html")))
-    tell(f"{out / 'index.html'}: {pages} pages in {time.perf_counter() - started:.0f} s")
+    echo(f"{out / 'index.html'}: {pages} pages in {time.perf_counter() - started:.0f} s")
     if show:
         webbrowser.open((out / "index.html").as_uri())
     return len(warnings)
 
 
-def _there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package it would be in is not there either
+    except ModuleNotFoundError:  # its parent package is missing
         return False

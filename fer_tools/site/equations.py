@@ -1,7 +1,7 @@
-"""Equations of the site as MathML: every current browser draws it, without script, font or network.
+"""Equations of the site as MathML, which browsers render without script, font or network.
 
-MathJax would have to be shipped and run in every page; from a folder on disk some browsers refuse
-it its fonts. `latex2mathml` does the work once, when the site is built.
+MathJax would have to be included and run in every page, and some browsers do not load its fonts
+from disk. `latex2mathml` converts each equation once, when the site is built.
 """
 
 import re
@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert
 from sphinx.util import logging
 
-# What the converter lacks, by what it has.
-BEFORE = (
+# LaTeX that the converter does not know, and what replaces it.
+REPLACEMENTS = (
     (re.compile(r"\\(begin|end)\{aligned\}"), r"\\\1{align*}"),
     (re.compile(r"\\mathcal\s+([A-Za-z])"), r"\\mathcal{\1}"),
     (re.compile(r"\\mathbb\{1\}"), "𝟙"),
@@ -20,36 +20,36 @@ BEFORE = (
     (re.compile(r"\\!"), ""),
 )
 TILDE, SIMILAR = "<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"
-# Browsers know one value of this attribute; letters of other styles must be letters of Unicode.
+# Browsers support only one value of this attribute; other styles need their own Unicode letters.
 FOREIGN_STYLE = re.compile(r'mathvariant="(?!normal")([^"]*)"')
 
 
 def mathml(latex: str, block: bool = False) -> str:
-    r"""One equation as a `<math>` element.
+    r"""Convert one equation to a `<math>` element.
 
     Args:
-        latex: without the dollars.
-        block: on a line of its own, sums with limits above and below.
+        latex: without the dollar signs.
+        block: as a displayed equation, with limits above and below sums.
 
     Raises:
-        ValueError: if a part of it cannot be shown (an unknown command; \boldsymbol).
+        ValueError: if a part of it cannot be converted (an unknown command; \boldsymbol).
     """
     text = latex.strip()
-    for pattern, instead in BEFORE:
-        text = pattern.sub(instead, text)
-    bare = re.sub(r"\\[{}]", "", text)
-    if bare.count("{") != bare.count("}"):
+    for pattern, replacement in REPLACEMENTS:
+        text = pattern.sub(replacement, text)
+    unescaped = re.sub(r"\\[{}]", "", text)
+    if unescaped.count("{") != unescaped.count("}"):
         raise ValueError("its braces do not match")
     try:
-        found = convert(text, display="block" if block else "inline").replace(TILDE, SIMILAR)
-        ElementTree.fromstring(found)
-    except Exception as error:  # the converter has no error of its own
+        element = convert(text, display="block" if block else "inline").replace(TILDE, SIMILAR)
+        ElementTree.fromstring(element)
+    except Exception as error:  # the converter raises many types
         raise ValueError(f"cannot be converted: {error or type(error).__name__}") from None
-    if unknown := re.search(r"\\[A-Za-z]+", found):
+    if unknown := re.search(r"\\[A-Za-z]+", element):
         raise ValueError(f"{unknown[0]} is unknown to latex2mathml")
-    if style := FOREIGN_STYLE.search(found):
-        raise ValueError(f"browsers cannot draw letters in the style {style[1]!r}")
-    return found
+    if style := FOREIGN_STYLE.search(element):
+        raise ValueError(f"browsers cannot render letters in the style {style[1]!r}")
+    return element
 
 
 def _write(translator: Any, node: Any, block: bool) -> None:
@@ -57,18 +57,18 @@ def _write(translator: Any, node: Any, block: bool) -> None:
 
     latex = node.astext()
     try:
-        found = mathml(latex, block)
+        element = mathml(latex, block)
     except ValueError as error:
         logging.getLogger(__name__).warning("equation %s: %s", latex, error, location=node)
-        found = f"<code>{translator.encode(latex)}</code>"
+        element = f"<code>{translator.encode(latex)}</code>"
     if block:
-        found = f'<div class="math">{found}</div>'
-    translator.body.append(found)
+        element = f'<div class="math">{element}</div>'
+    translator.body.append(element)
     raise nodes.SkipNode
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Registers the renderer `mathml` with Sphinx."""
+    """Register the renderer `mathml` with Sphinx."""
     app.add_html_math_renderer(
         "mathml",
         inline_renderers=(lambda self, node: _write(self, node, False), None),

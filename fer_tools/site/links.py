@@ -1,6 +1,6 @@
-"""Where the files of the repository stand on the site, and links between them.
+"""The pages of the site for the files of the repository, and links between them.
 
-The pages are ordinary Markdown of the repository: a link that works there works on the site.
+The pages are the repository's ordinary Markdown: a link that works there works on the site.
 Mentions become links too: of a notebook (`40_evaluate_fer13`, notebook 40), of a published figure
 (`fer13_7.private.accuracy`), of a work ("Khosla et al. (2020)").
 """
@@ -15,7 +15,7 @@ from fer_lib.errors import UserError
 from fer_tools.record.report import format_figure
 
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
-# What a text is made of beside plain words, in the order in which it is looked for.
+# The parts of a text other than plain words, in the order in which they are matched.
 TOKEN = re.compile(
     r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`))"
     r"|\{measured\}`(?P<study>\w+) (?P<key>[^`\s]+)`"
@@ -34,14 +34,14 @@ DIRECTIVE_IMAGE = re.compile(r"^\{(?:figure|image)\} +(\S+)")
 
 @dataclass
 class Atlas:
-    """What is where.
+    """The files, pages, figures and works that links can refer to.
 
     Attributes:
         root: of the repository.
-        pages: by file of the repository ("data/README.md"): its page, without ending ("data").
-        figures: by study: what its summary.json holds.
-        works: by what a text says, "Khosla et al." and year: the key in references.bib.
-        images: files of the repository that pages show, filled while pages are made.
+        pages: from file in the repository ("data/README.md") to page, without suffix ("data").
+        figures: from study to the entries of its summary.json.
+        works: from a citation, such as ("Khosla et al.", "2020"), to its key in references.bib.
+        images: files of the repository that pages show; filled while pages are written.
     """
 
     root: Path
@@ -53,8 +53,8 @@ class Atlas:
     def notebook(self, name: str, study: str) -> str | None:
         """The page of a notebook, by its name or the two digits it begins with.
 
-        A stage that ran once a task has several pages; its bare name means the first of them.
-        What one study lacks is looked for in the other.
+        A stage that ran once per task has several pages; its name alone refers to the first.
+        A notebook that `study` lacks is taken from the other study.
         """
         for folder in dict.fromkeys((study, *self.figures)):
             stems = [p.split("/")[1] for p in self.pages.values() if p.startswith(f"{folder}/")]
@@ -70,19 +70,19 @@ def anchor(study: str, key: str) -> str:
 
 
 def to_page(page: str, target: str, hash_: str = "") -> str:
-    """A Markdown link's address from one page to another; both without ending."""
+    """The relative address of a Markdown link from one page to another; both without suffix."""
     start = PurePosixPath(page).parent
     return f"{os.path.relpath(target, start)}.md{hash_}"
 
 
 def with_links(text: str, atlas: Atlas, file: str, page: str) -> str:
-    """A Markdown text of the repository as it goes to the site.
+    """Convert a Markdown text of the repository to that of its page on the site.
 
     Args:
-        text: Markdown; what stands in code blocks is left alone.
+        text: Markdown; code blocks are not changed.
         atlas: of the site.
-        file: where the text comes from, relative to the root.
-        page: where it goes to.
+        file: the source of the text, relative to the root.
+        page: the page it becomes.
 
     Raises:
         UserError: for a link to a file, or a mention of a figure, that does not exist.
@@ -104,12 +104,12 @@ def with_links(text: str, atlas: Atlas, file: str, page: str) -> str:
             prose = []
         else:
             prose.append(line)
-    rest = _prose(prose, len(lines) + 1 - len(prose), atlas, file, page)
-    return "\n".join([*done, *rest])
+    done += _prose(prose, len(lines) + 1 - len(prose), atlas, file, page)
+    return "\n".join(done)
 
 
 def _prose(lines: list[str], first: int, atlas: Atlas, file: str, page: str) -> list[str]:
-    """Lines without code blocks; `first` is the number of the first of them."""
+    """Convert lines without code blocks; `first` is the line number of the first."""
     if not lines:
         return []
     text, folder = "\n".join(lines), page.split("/")[0]
@@ -131,7 +131,7 @@ def _prose(lines: list[str], first: int, atlas: Atlas, file: str, page: str) -> 
 
 
 def _plain(text: str, atlas: Atlas, page: str, study: str) -> str:
-    """Notebooks that prose names without backticks."""
+    """Link notebooks named without backticks, and cited works."""
 
     def linked(match: re.Match) -> str:
         target = atlas.notebook(match["name"] or match["number"], study)
@@ -178,16 +178,16 @@ def _link(match: re.Match, atlas: Atlas, file: str, page: str, place: str) -> st
     known = atlas.pages.get(found) or atlas.pages.get(f"{found}/README.md")
     if known:
         return f"[{text}]({to_page(page, known, '#' + hash_ if hash_ else '')})"
-    # A file that has no page: its name is all that can be told.
+    # A file without a page: show its name instead of a link.
     return text if found in text else f"{text} (`{found}`)"
 
 
 def _image(path: str, atlas: Atlas, file: str, place: str) -> str:
-    if path.startswith("/"):  # made for the site already
+    if path.startswith("/"):  # already a path of the site
         return path
     if re.match(r"[a-z]+:", path):
         raise UserError(
-            f"{place}: {path} lies outside the repository; the site shows no such image."
+            f"{place}: the image {path} is outside the repository; copy it into the repository."
         )
     found = _inside(path, atlas, file, place)
     atlas.images.add(found)
@@ -195,7 +195,7 @@ def _image(path: str, atlas: Atlas, file: str, place: str) -> str:
 
 
 def _inside(path: str, atlas: Atlas, file: str, place: str) -> str:
-    """The file that a link means, relative to the root."""
+    """The target of a link, relative to the root."""
     found = os.path.normpath(os.path.join(os.path.dirname(file), path))
     if found.startswith("..") or not (atlas.root / found).exists():
         raise UserError(
@@ -205,7 +205,7 @@ def _inside(path: str, atlas: Atlas, file: str, place: str) -> str:
 
 
 def _cited(text: str, works: Mapping[tuple[str, str], str]) -> str:
-    """Works named in prose as citations; a name may be broken over two lines."""
+    """Turn works named in prose into citations; a name may be broken over two lines."""
 
     def cited(role: str) -> Callable[[re.Match], str]:
         def replace(match: re.Match) -> str:
@@ -220,7 +220,7 @@ def _cited(text: str, works: Mapping[tuple[str, str], str]) -> str:
 
 
 def works_of(bibliography: Path) -> dict[tuple[str, str], str]:
-    """The works of a .bib file by what a text calls them: ("Khosla et al.", "2020").
+    """The works of a .bib file, from citation, such as ("Khosla et al.", "2020"), to key.
 
     Raises:
         UserError: if the file cannot be read, or a work lacks its author or year.
@@ -231,12 +231,12 @@ def works_of(bibliography: Path) -> dict[tuple[str, str], str]:
     try:
         entries = parse_file(str(bibliography)).entries
     except PybtexError as error:
-        raise UserError(f"{bibliography}: {error}; mend it there.") from None
-    found = {}
+        raise UserError(f"{bibliography}: {error}; correct it there.") from None
+    works = {}
     for key, entry in entries.items():
         if "author" not in entry.persons or "year" not in entry.fields:
             raise UserError(f"{bibliography}: {key} needs an author and a year; add them.")
         names = [" ".join(person.last_names) for person in entry.persons["author"]]
-        people = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-        found[people, entry.fields["year"]] = key
-    return found
+        authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        works[authors, entry.fields["year"]] = key
+    return works

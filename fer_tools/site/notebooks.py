@@ -10,14 +10,14 @@ from pathlib import Path
 import nbformat
 
 IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
-# A first paragraph that is in italics as a whole: so `plots.show` and the notebooks set captions.
+# A first paragraph completely in italics: `plots.show` and the notebooks write captions like this.
 CAPTION = re.compile(r"\A\s*\*(?!\*)((?:[^*]|\*\*[^*]+\*\*|\n(?!\n))+?)\*\s*(?:\n\s*\n|\Z)")
-WIDE = 700  # pixels; a wider figure may be scrolled on a phone
+WIDE = 700  # pixels; on a phone a wider figure scrolls
 
 
 @dataclass
 class Block:
-    """A piece of the page: `kind` is prose, code, text, table or the ending of an image file."""
+    """A part of the page: `kind` is prose, code, text, table or the suffix of an image file."""
 
     kind: str
     content: str
@@ -25,25 +25,25 @@ class Block:
 
 def blocks_of(path: Path) -> list[Block]:
     """The cells and outputs of a notebook in reading order; images as base64 text."""
-    found = []
+    blocks = []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
-            found.append(Block("prose", cell.source))
+            blocks.append(Block("prose", cell.source))
         elif cell.cell_type == "code":
             if cell.source.strip():
-                found.append(Block("code", cell.source.rstrip()))
-            found += [block for output in cell.outputs for block in _shown(output)]
-    return found
+                blocks.append(Block("code", cell.source.rstrip()))
+            blocks += [block for output in cell.outputs for block in _richest_form(output)]
+    return blocks
 
 
-def _shown(output: nbformat.NotebookNode) -> Iterator[Block]:
-    """The richest form of an output that a page can hold."""
+def _richest_form(output: nbformat.NotebookNode) -> Iterator[Block]:
+    """The richest form of an output that a page can show."""
     if output.output_type == "stream":
         yield Block("text", output.text)
     data = output.get("data", {})
-    for kind, ending in IMAGES.items():
+    for kind, suffix in IMAGES.items():
         if kind in data:
-            yield Block(ending, data[kind])
+            yield Block(suffix, data[kind])
             return
     if "text/markdown" in data:
         yield Block("prose", data["text/markdown"])
@@ -54,9 +54,9 @@ def _shown(output: nbformat.NotebookNode) -> Iterator[Block]:
 
 
 def caption_of(blocks: list[Block], place: int) -> str:
-    """Takes the caption of the image at `place` away from the prose that follows it.
+    """The caption of the image at `place`, which is removed from the prose that follows it.
 
-    Code may stand between the two. Without a caption: the last heading before the image.
+    There may be code between the two. Without a caption: the last heading before the image.
     """
     for block in blocks[place + 1 :]:
         if block.kind != "code":
@@ -71,7 +71,7 @@ def caption_of(blocks: list[Block], place: int) -> str:
 
 
 def plain(markdown: str) -> str:
-    """Markdown without its marks: what a screen reader reads."""
+    """Markdown as plain text, for screen readers."""
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "").replace("*", "")
 
 
@@ -83,11 +83,11 @@ def fenced(info: str, content: str, *options: str) -> str:
 
 
 def page_of(path: Path, images: Path, name: str) -> str:
-    """The page as Markdown; its images are written to `images` and named after `name`.
+    """The page as Markdown; its images are written to `images`, with names that begin with `name`.
 
     Args:
         path: a rendered notebook.
-        images: folder, beside the pages of the site.
+        images: folder for the images, next to the pages of the site.
         name: unique on the site, such as "paper-40_evaluate_fer13".
     """
     blocks, parts = blocks_of(path), []
@@ -101,15 +101,15 @@ def page_of(path: Path, images: Path, name: str) -> str:
                 parts.append(fenced("{code-block} text", block.content.rstrip(), ":class: output"))
             case "table":
                 parts.append(fenced("{raw} html", table_of(block.content)))
-            case ending:
-                file = images / f"{name}-{place}.{ending}"
+            case suffix:
+                file = images / f"{name}-{place}.{suffix}"
                 file.write_bytes(base64.b64decode(block.content))
                 parts.append(figure(file, caption_of(blocks, place)))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 
 def figure(file: Path, caption: str) -> str:
-    """A figure that opens in full size, with its caption as text and as what is read aloud."""
+    """A figure that opens in full size, with its caption also as its alternative text."""
     from PIL import Image
 
     with Image.open(file) as image:
@@ -123,7 +123,7 @@ def figure(file: Path, caption: str) -> str:
 
 
 def table_of(html: str) -> str:
-    """A pandas table without its own style, in a box that scrolls by itself."""
+    """A pandas table without pandas' style, in a box that scrolls."""
     html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL)
     html = re.sub(r"\n\s*", "\n", html.replace(' border="1"', "")).strip()
     return f'<div class="table-wrapper">\n{html}\n</div>'

@@ -1,4 +1,4 @@
-"""The pages of the site that are made from data: figures, headline table, citing, the library."""
+"""The pages of the site that are generated from data: figures, tables, citation, the library."""
 
 import ast
 import json
@@ -24,35 +24,38 @@ def _opening(atlas: Atlas, page: str) -> str:
 
 
 def title_of(atlas: Atlas, page: str) -> str:
-    """A notebook's own title; with its task, where one notebook ran for several."""
+    """A notebook's title, with its task if the notebook ran for several."""
     title = _opening(atlas, page).splitlines()[0].removeprefix("# ").strip()
     return title + (f" ({page.split('-', 1)[1]})" if "-" in page else "")
 
 
 def question_of(atlas: Atlas, page: str) -> str:
-    """The question that a notebook answers, as it stands behind **Question.**, or nothing."""
-    told = _opening(atlas, page)
-    found = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", told, re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+    """The question that a notebook answers, as written after **Question.**, or ""."""
+    opening = _opening(atlas, page)
+    match = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", opening, re.DOTALL)
+    return " ".join(match[1].split()) if match else ""
 
 
 def with_head(text: str, atlas: Atlas, page: str) -> str:
-    """A notebook's page with its whole title, and below it where it comes from."""
+    """A notebook's page with its full title and, below it, its stage, study and source."""
     study, stem = page.split("/")
     other = next(name for name in atlas.figures if name != study)
-    kind = "the study on real faces" if study == "paper" else "the sample study on drawn faces"
+    real = study == "paper"
+    kind = "the study on real faces" if real else "the sample study on synthetic faces"
     head = f"*Stage `{stem}` of {kind}.*"
     if f"{other}/{stem}" in atlas.pages.values():
-        named = "on drawn faces" if study == "paper" else "on real faces"
-        head += f" [The same notebook {named}]({to_page(page, f'{other}/{stem}')})."
+        faces = "synthetic faces" if real else "real faces"
+        head += f" [The same notebook on {faces}]({to_page(page, f'{other}/{stem}')})."
     head += f" Source: <code>notebooks/{stem.split('-')[0]}.ipynb</code>."
-    first, _, rest = text.partition("\n")
-    drawn = " (drawn faces)" if study == "sample" else ""
-    return f"# {title_of(atlas, page)}{drawn}\n\n{head}\n{rest}" if first.startswith("# ") else text
+    first, _, body = text.partition("\n")
+    if not first.startswith("# "):
+        return text
+    title = title_of(atlas, page) + ("" if real else " (synthetic faces)")
+    return f"# {title}\n\n{head}\n{body}"
 
 
 def with_generated(text: str, atlas: Atlas) -> str:
-    """A page's marks `<!-- generated: KIND STUDY -->` with what they stand for.
+    """A page with each mark `<!-- generated: KIND STUDY -->` replaced by its generated text.
 
     Raises:
         UserError: for an unknown kind.
@@ -62,26 +65,26 @@ def with_generated(text: str, atlas: Atlas) -> str:
         "weights": weights,
     }  # fmt: skip
 
-    def made(match: re.Match) -> str:
+    def generate(match: re.Match) -> str:
         if match[1] not in kinds:
             raise UserError(f"{match[0]}: there is no such kind; use one of {', '.join(kinds)}.")
         return kinds[match[1]](atlas, match[2])
 
-    return GENERATED.sub(made, text)
+    return GENERATED.sub(generate, text)
 
 
 def paper_a(atlas: Atlas, study: str) -> str:
-    """Paper A beside this study; see `_beside`."""
-    return _beside("A", atlas, study)
+    """Paper A compared with this study; see `_comparison`."""
+    return _comparison("A", atlas, study)
 
 
 def paper_b(atlas: Atlas, study: str) -> str:
-    """Paper B beside this study; see `_beside`."""
-    return _beside("B", atlas, study)
+    """Paper B compared with this study; see `_comparison`."""
+    return _comparison("B", atlas, study)
 
 
-def _beside(paper: str, atlas: Atlas, study: str) -> str:
-    """The report's table, whose rows lead to their notebook and to their row of all figures."""
+def _comparison(paper: str, atlas: Atlas, study: str) -> str:
+    """The report's table, with links to the notebook and the entry of each figure."""
     figures = atlas.figures[study]
     table = reproduction_table(dict(figures), paper)
     for place, row in table.iterrows():
@@ -93,7 +96,7 @@ def _beside(paper: str, atlas: Atlas, study: str) -> str:
 
 
 def notebooks(atlas: Atlas, study: str) -> str:
-    """A study's notebooks in reading order, with the question of each."""
+    """A study's notebooks in reading order, each with its question."""
     pages = [page for page in dict.fromkeys(atlas.pages.values()) if page.startswith(f"{study}/")]
     return "\n".join(
         f"- [{title_of(atlas, page)}]({page}.md): {question_of(atlas, page)}" for page in pages
@@ -101,21 +104,25 @@ def notebooks(atlas: Atlas, study: str) -> str:
 
 
 def course(atlas: Atlas, _: str) -> str:
-    """Where the course is, if there is one."""
-    there = "course/index" in atlas.pages.values()
-    return "The [course](course/index.md) goes from unit to unit, with exercises." if there else ""
+    """A link to the course, or "" if there is none."""
+    if "course/index" not in atlas.pages.values():
+        return ""
+    return "The [course](course/index.md) teaches the study in units with exercises."
 
 
 def weights(atlas: Atlas, study: str) -> str:
-    """What the weights files of a study say of themselves."""
+    """The metadata of a study's weights files, as a table."""
     columns = ("network", "seed", "epochs", "kept epoch", "batch", "rate", "temperature", "commit")
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for file in sorted((atlas.root / "reports" / study / "weights").glob("*.safetensors")):
         with safe_open(file, framework="np") as opened:
             card = Card.from_header(opened.metadata() or {}, file)
-        kept = card.notes.get("best_epoch", "last")
-        said = [card.params[name] for name in ("seed", "epochs", "batch_size", "lr")]
-        row = [card.task, *said[:2], kept, *said[2:], card.temperature, f"`{card.commit[:10]}`"]
+        seed, epochs, batch, rate = (
+            card.params[name] for name in ("seed", "epochs", "batch_size", "lr")
+        )
+        best = card.notes.get("best_epoch", "last")
+        commit = f"`{card.commit[:10]}`"
+        row = [card.task, seed, epochs, best, batch, rate, card.temperature, commit]
         lines.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines)
 
@@ -130,10 +137,11 @@ def figures_page(atlas: Atlas, studies: Mapping[str, str]) -> str:
     """Every published figure of both studies: value, images, split, protocol, seeds, notebook."""
     parts = [
         "# Every figure and its stage",
-        "Each figure of the study was written by one stage, and each row leads to the notebook of "
-        "that stage. Intervals are 95 % bootstrap intervals over test images (over people for "
-        "CK+): the luck of the test set, not that of the training seed. The same entries are in "
-        "<code>reports/paper/summary.json</code> and <code>reports/sample/summary.json</code>.",
+        "Each figure of the study was written by one stage, and each row links to the notebook of "
+        "that stage. Intervals are 95 % bootstrap intervals over test images (over subjects for "
+        "CK+): they cover the choice of test images, not the variance over seeds. The same entries "
+        "are in <code>reports/paper/summary.json</code> and "
+        "<code>reports/sample/summary.json</code>.",
     ]
     for study, title in studies.items():
         rows = [
@@ -154,7 +162,7 @@ def figures_page(atlas: Atlas, studies: Mapping[str, str]) -> str:
 
 def citing_page(citation: Mapping) -> str:
     """How to cite the study, from CITATION.cff."""
-    people = " and ".join(
+    authors = " and ".join(
         person.get("name") or f"{person['family-names']}, {person['given-names']}"
         for person in citation["authors"]
     )
@@ -163,33 +171,33 @@ def citing_page(citation: Mapping) -> str:
         [
             "@software{fer_study,",
             f"  title   = {{{citation['title']}}},",
-            f"  author  = {{{people}}},",
+            f"  author  = {{{authors}}},",
             f"  year    = {{{year}}},",
             f"  version = {{{citation['version']}}},",
             "}",
         ]
     )
     return (
-        f"# Citing the study\n\n{people} ({year}). *{citation['title']}*, version "
-        f"{citation['version']}. Licence of code and weights: {citation['license']}; the data sets "
+        f"# Citing the study\n\n{authors} ({year}). *{citation['title']}*, version "
+        f"{citation['version']}. License of code and weights: {citation['license']}; the data sets "
         f"have their own terms.\n\n{citation['message']}\n\n```bibtex\n{bibtex}\n```\n"
     )
 
 
 def library_page(package: Path) -> str:
-    """The public functions and classes of the library with their docstrings, read, not imported."""
+    """The library's public functions and classes with their docstrings, from the source."""
     parts = [
         "# The library",
-        "Notebooks and the command `fer` share these modules of `fer_lib`. What each function "
-        "takes, gives and raises stands below it, as in its source.",
+        "Notebooks and the command `fer` share these modules of `fer_lib`. Below each function are "
+        "its arguments, its result and its errors, as in the source.",
     ]
     for file in sorted(package.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        told = ast.get_docstring(tree)
-        if not told:
+        docstring = ast.get_docstring(tree)
+        if not docstring:
             continue
         name = file.relative_to(package).with_suffix("").as_posix()
-        parts += [f"## {name}", f"```text\n{told}\n```"]
+        parts += [f"## {name}", f"```text\n{docstring}\n```"]
         for item in tree.body:
             if isinstance(item, ast.FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
                 parts.append(_documented(item))
@@ -198,15 +206,14 @@ def library_page(package: Path) -> str:
 
 def _documented(item: ast.FunctionDef | ast.ClassDef) -> str:
     """Signature and docstring of one function, or of a class and its public methods."""
-    head = _signature(item)
-    told = ast.get_docstring(item)
-    text = head + (f'\n    """{_indented(told)}"""' if told else "")
+    docstring = ast.get_docstring(item)
+    text = _signature(item) + (f'\n    """{_indented(docstring)}"""' if docstring else "")
     if isinstance(item, ast.ClassDef):
         for method in item.body:
             if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
-                told = ast.get_docstring(method)
+                docstring = ast.get_docstring(method)
                 text += f"\n\n    {_signature(method)}"
-                text += f'\n        """{_indented(told, 8)}"""' if told else ""
+                text += f'\n        """{_indented(docstring, 8)}"""' if docstring else ""
     return f"```{{code-block}} python\n:class: signature\n\n{text}\n```"
 
 

@@ -21,7 +21,7 @@ from fer_tools.cli import video
 from fer_tools.cli.common import INTERRUPTED
 from fer_tools.cli.main import app
 from fer_tools.rtfer import analyze
-from fer_tools.rtfer.analyze import FILES, LOCK, Settings, find_videos, run
+from fer_tools.rtfer.analyze import FILES, JOURNAL, LOCK, NEW, Settings, find_videos, run
 from fer_tools.rtfer.camera import MISSES, camera_frames
 from fer_tools.rtfer.engine import COLUMNS
 from fer_tools.rtfer.video_reader import read_frames
@@ -35,9 +35,9 @@ def detector(monkeypatch):
     return detector
 
 
-def results(out):
-    """The summary and the table; the folder holds the five files and nothing else."""
-    assert {file.name for file in out.iterdir()} == set(FILES)
+def results(out, left=()):
+    """The summary and the table; the folder holds the five files, those left and nothing else."""
+    assert {file.name for file in out.iterdir()} == {*FILES, *left}
     table = pd.read_csv(out / "valence.csv")
     assert list(table) == COLUMNS
     summary = json.loads((out / "summary.json").read_text())
@@ -75,7 +75,7 @@ def test_all_files_are_written(tmp_path, detector):
     assert summary["model"]["task"] == "fer13-3" and summary["model"]["commit"] == "abc1234"
     assert summary["parameters"] == {
         "detector": "haar", "smoothing_seconds": 0.2, "every": 1, "annotate": True,
-        "margin": 0.0, "smallest_face": 0.2, "valence_from": "classes",
+        "smallest_face": 0.2, "valence_from": "classes", "margin": 0.0,
     }  # fmt: skip
     assert table.frame[~table.face_found].tolist() == [10, 11]
 
@@ -141,6 +141,20 @@ def test_brief_faces_are_in_the_csv_only(tmp_path, detector):
     summary, table = results(tmp_path / "out")
     assert list(summary["faces"]) == ["1"] and summary["brief_finds"] == 1
     assert set(table.face_id) == {1, 2}
+
+
+def test_a_gap_stays_a_gap_while_something_else_is_taken_for_a_face():
+    frames = np.arange(200)
+    table = pd.DataFrame({
+        "frame": frames, "time_s": frames / 25, "face_id": pd.array([1] * 200, dtype="Int64"),
+        "face_found": True, "valence": 0.5,
+    })  # fmt: skip
+    table.loc[100:109, ["face_id", "valence"]] = [2, -0.9]
+    shown = analyze.without_brief_faces(table, {1: {}})
+    assert shown.frame.tolist() == frames.tolist()
+    assert shown.frame[~shown.face_found].tolist() == list(range(100, 110))
+    (line,) = analyze.session.lines(shown).values()
+    assert line.valence.isna().sum() == 10
 
 
 def test_without_annotation_there_is_no_video(tmp_path, detector):
@@ -242,6 +256,136 @@ def test_a_full_disk_is_reported(tmp_path, detector, monkeypatch):
     assert not (tmp_path / "out" / "valence.csv").exists()
 
 
+def test_a_disk_too_full_for_the_annotated_video_costs_nothing_else(
+    tmp_path, detector, monkeypatch
+):
+    class Full:
+        """Encodes a while, then the disk is full."""
+
+        def __init__(self, path, seconds, rate):
+            self.path, self.frames = path, 0
+            path.touch()
+
+        def add(self, frame, faces):
+            self.frames += 1
+            if self.frames > 20:
+                raise UserError("annotated.mp4 cannot be written (No space left on device): ...")
+
+        def discard(self):
+            self.path.unlink()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(analyze, "AnnotatedVideo", Full)
+    monkeypatch.setattr(video, "load_model", lambda *_: FakeRecognizer())
+    out = tmp_path / "out"
+    result = fer("video", write(tmp_path / "a.mp4", 60), "--out", out)
+    assert result.exit_code == 1 and "annotated.mp4 is missing: annotated.mp4" in result.output
+    assert {file.name for file in out.iterdir()} == set(FILES) - {"annotated.mp4"}
+    assert len(pd.read_csv(out / "valence.csv")) == 60
+
+
+def test_results_of_another_video_are_not_replaced_unasked(tmp_path, detector):
+    out = tmp_path / "out"
+    run(write(tmp_path / "a.mp4", 10), out, FakeRecognizer(), Settings())
+    other = write(tmp_path / "b.mp4", 20)
+    before = (out / "valence.csv").read_bytes()
+    with pytest.raises(UserError, match=r"out holds the results of a\.mp4: name another folder"):
+        run(other, out, FakeRecognizer(), Settings())
+    assert (out / "valence.csv").read_bytes() == before
+    run(other, out, FakeRecognizer(), Settings(), overwrite=True)
+    assert results(out)[0]["input"] == "b.mp4"
+    run(other, out, FakeRecognizer(), Settings())  # the same video
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_a_run_killed_while_it_replaces_results_is_finished_by_the_next(
+    tmp_path, detector, monkeypatch, after
+):
+    path, out = write(tmp_path / "a.mp4", 10), tmp_path / "out"
+    run(path, out, FakeRecognizer(), Settings(smoothing_seconds=1))
+    moves = 0
+
+    def replace(source, target):
+        nonlocal moves
+        if os.path.dirname(target) == str(out):
+            if moves == after:
+                raise SystemError("killed")
+            moves += 1
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(analyze.os, "replace", replace)
+        with pytest.raises(SystemError):
+            run(path, out, FakeRecognizer(), Settings(smoothing_seconds=2))
+        assert not (out / "summary.json").exists()
+    summary = run(path, out, FakeRecognizer(), Settings(smoothing_seconds=2), resume=True)
+    results(out)
+    assert summary["parameters"]["smoothing_seconds"] == 2
+    assert all(analyze._sha256(out / name) == mark for name, mark in summary["files"].items())
+    assert set(summary["files"]) == set(FILES) - {"summary.json"}
+
+
+# --------------------------------------------------------------------------- going on
+
+
+class Breaks(FakeDetector):
+    """A detector that fails at its n-th call."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def __call__(self, image):
+        if self.calls + 1 == self.at:
+            raise RuntimeError("broken")
+        return super().__call__(image)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("cut", [0, 7])
+def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path, detector, monkeypatch, every, cut):
+    path, settings = write(tmp_path / "a.mp4", 200), Settings(every=every)
+    run(path, tmp_path / "whole", FakeRecognizer(), settings)
+    whole, out = results(tmp_path / "whole"), tmp_path / "out"
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: Breaks(150 // every))
+    with pytest.raises(RuntimeError, match="broken"):
+        run(path, out, FakeRecognizer(), settings)
+    assert [file.name for file in out.iterdir()] == [NEW]
+    journal = out / NEW / JOURNAL
+    text = journal.read_bytes()
+    journal.write_bytes(text[: len(text) - cut])  # a line cut short, as by a kill
+    again, recognizer = FakeDetector(), FakeRecognizer()
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: again)
+    run(path, out, recognizer, settings, resume=True)
+    summary, table = results(out)
+    pd.testing.assert_frame_equal(table, whole[1])
+    assert (out / "annotated.mp4").read_bytes() == (tmp_path / "whole/annotated.mp4").read_bytes()
+    assert summary["faces"] == whole[0]["faces"]
+    done = 128 - 32 * bool(cut)  # whole batches before the fault
+    assert again.calls + 1 <= (200 - done) // every + 2
+    assert sum(recognizer.batches) == (table.face_found & (table.frame >= done)).sum()
+
+
+def test_going_on_asks_for_the_same_settings_and_skips_what_is_complete(tmp_path, monkeypatch):
+    path, out = write(tmp_path / "a.mp4", 100), tmp_path / "out"
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: Breaks(80))
+    with pytest.raises(RuntimeError):
+        run(path, out, FakeRecognizer(), Settings())
+    with pytest.raises(UserError, match="a run with another input, model or settings: give"):
+        run(path, out, FakeRecognizer(), Settings(smoothing_seconds=1), resume=True)
+    again = FakeDetector()
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: again)
+    first = run(path, out, FakeRecognizer(), Settings(), resume=True)
+    calls = again.calls
+    assert run(path, out, FakeRecognizer(), Settings(), resume=True) == first
+    assert again.calls == calls > 0
+
+
 @pytest.mark.parametrize("name", ["file", "file/out"])
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path, detector, name):
     (tmp_path / "file").touch()
@@ -280,8 +424,9 @@ app(["video", sys.argv[1], "--out", sys.argv[2]])
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_midway_leaves_whole_files(tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to one process")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_midway_leaves_whole_files(tmp_path, name):
     path, out = write(tmp_path / "a.mp4", 2000), tmp_path / "out"
     command = [sys.executable, "-c", SLOW, str(path), str(out)]
     paths = os.pathsep.join([*sys.path, os.path.dirname(__file__)])
@@ -291,11 +436,12 @@ def test_ctrl_c_midway_leaves_whole_files(tmp_path):
     )  # fmt: skip
     assert process.stdout.readline() == "midway\n"
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     output, errors = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED and "Traceback" not in errors, errors
     assert "Stopped early" in output
-    summary, _ = results(out)
+    summary, _ = results(out, [NEW])
+    assert [file.name for file in (out / NEW).iterdir()] == [JOURNAL]
     assert summary["ended"] == "interrupted" and 32 <= summary["frames"] < 2000
 
 
@@ -303,7 +449,7 @@ def test_ctrl_c_midway_leaves_whole_files(tmp_path):
 
 
 class Camera:
-    """Acts like `cv2.VideoCapture`; fails for good after `lasts` pictures, and now and then."""
+    """Acts like `cv2.VideoCapture`; fails for good after `lasts` images, and now and then."""
 
     def __init__(self, lasts, opens=True, skips=()):
         self.lasts, self.opens, self.skips, self.reads, self.released = lasts, opens, skips, 0, 0

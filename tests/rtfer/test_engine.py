@@ -2,17 +2,20 @@
 
 import re
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from videos import FakeDetector, FakeRecognizer, write
+from videos import FakeDetector, FakeRecognizer, grey, image, write
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
 from fer_lib.inference.recognizer import Recognizer, published_weights
+from fer_tools.rtfer import prefetch as prefetch_module
 from fer_tools.rtfer.engine import COLUMNS, Engine, analyze, largest_face
 from fer_tools.rtfer.smoothing import smooth
 from fer_tools.rtfer.valence import save_line, thirds
@@ -53,7 +56,7 @@ def test_one_row_a_frame_with_gaps(tmp_path):
     found = table[table.face_found]
     assert found[MISSING].notna().all(axis=None) and (found.face_id == 1).all()
     assert (found[["x", "y", "w", "h"]] == [0, 30, 16, 16]).all(axis=None)
-    expected = 2 * (40 + 5 * (found.frame % 30)) / 255 - 1
+    expected = 2 * grey(found.frame) / 255 - 1
     np.testing.assert_allclose(found.valence, expected, atol=0.06)
     np.testing.assert_allclose(found.valence, found.p_positive - found.p_negative, atol=1e-6)
     level, sd = smooth(table.time_s.to_numpy(), table.valence.to_numpy(), 0.1)
@@ -202,6 +205,50 @@ def test_errors_come_out_and_threads_end(where):
     assert running_threads() == before
 
 
+def test_a_stalled_camera_does_not_keep_an_error_back(monkeypatch):
+    monkeypatch.setattr(prefetch_module, "PATIENCE", 0.2)
+    stalled = threading.Event()
+
+    def frames():
+        yield from frames_of(40)
+        stalled.wait(60)
+
+    def on_frame(frame, seen):
+        raise UserError("the disk is full")
+
+    begun = time.monotonic()
+    with pytest.raises(UserError, match="the disk is full"):
+        analyze(frames(), Engine(FakeRecognizer(), FakeDetector()), on_frame=on_frame)
+    assert time.monotonic() - begun < 10
+    stalled.set()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_every_counts_frames_whatever_their_numbers(first):
+    frames = [Frame(2 * i + first, i / 25, image(i)) for i in range(50)]
+    table = analyze(frames, Engine(FakeRecognizer(), FakeDetector(), every=2))
+    assert table.face_found.all() and len(table) == 50
+
+
+def test_a_hard_cut_begins_new_faces():
+    other = np.full((48, 64, 3), (30, 160, 60), np.uint8)
+    other[:, ::8] = 250
+    frames = [Frame(i, i / 25, image(i) if i < 20 else other) for i in range(40)]
+    table = analyze(frames, Engine(FakeRecognizer(), FakeDetector()))
+    assert table.face_id.tolist() == [1] * 20 + [2] * 20
+
+
+@pytest.mark.parametrize("change", ["light", "turn"])
+def test_light_or_a_turning_camera_is_no_cut(change):
+    rng = np.random.default_rng(0)
+    room = cv2.resize(rng.integers(0, 256, (9, 16, 3), np.uint8), (640, 360))
+    brighter = cv2.convertScaleAbs(room, alpha=0.6, beta=90)
+    other = brighter if change == "light" else np.roll(room, 200, axis=1)
+    frames = [Frame(i, i / 25, room if i < 5 else other) for i in range(10)]
+    table = analyze(frames, Engine(FakeRecognizer(), FakeDetector()))
+    assert set(table.face_id) == {1}
+
+
 def test_a_video_without_frames_is_refused():
     with pytest.raises(UserError, match="no frame to analyze"):
         analyze([], Engine(FakeRecognizer(), FakeDetector()))
@@ -212,9 +259,9 @@ def test_memory_is_flat_in_length_and_bounded_for_large_frames():
         for i in range(count):
             yield Frame(i, i / 25, np.full((*size, 3), i % 256, np.uint8))
 
-    def peak(count, size):
+    def peak(count, size, every=1):
         tracemalloc.start()
-        analyze(video(count, size), Engine(FakeRecognizer(), FakeDetector()))
+        analyze(video(count, size), Engine(FakeRecognizer(), FakeDetector(), every=every))
         _, top = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return top
@@ -223,6 +270,7 @@ def test_memory_is_flat_in_length_and_bounded_for_large_frames():
     assert long - short < 900 * 400  # rows, and pandas at the end
     large = (2160, 3840)
     assert peak(12, large) < 14 * 3 * large[0] * large[1]
+    assert peak(60, large, every=100) < 18 * 3 * large[0] * large[1]
 
 
 def test_the_sample_video_end_to_end(tmp_path):

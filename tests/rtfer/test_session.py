@@ -41,17 +41,49 @@ def test_time_in_each_state_and_gaps():
     facts = facts_of(np.repeat([0.9, -0.8, np.nan, 0.1, np.nan], [30, 20, 10, 50, 5]))
     assert facts["seconds"] == 11.5 and facts["seconds_seen"] == 10 and facts["frames_seen"] == 100
     assert facts["gaps"] == {"count": 2, "seconds": 1.5, "longest_s": 1.0}
-    seconds = {name: state["seconds"] for name, state in facts["states"].items()}
-    assert seconds == {"positive": 3.0, "negative": 2.0, "neutral": 5.0}
-    assert facts["states"]["neutral"]["share"] == 0.5
+    shares = {name: state["share"] for name, state in facts["states"].items()}
+    assert shares == {
+        "negative": pytest.approx(0.2 * 0.8),
+        "neutral": pytest.approx(0.3 * 0.1 + 0.2 * 0.2 + 0.5 * 0.9),
+        "positive": pytest.approx(0.3 * 0.9 + 0.5 * 0.1), "other": 0,
+    }  # fmt: skip
     assert facts["mean"] == pytest.approx(0.3 * 0.9 - 0.2 * 0.8 + 0.5 * 0.1)
 
 
 def test_uneven_frames_weigh_by_how_long_they_stand():
     times = np.concatenate([np.arange(50) / 50, 1 + np.arange(4) / 4])  # a second each
     facts = facts_of(np.repeat([0.9, -0.9], [50, 4]), times=times)
-    assert facts["states"]["negative"]["seconds"] == pytest.approx(0.77)  # the last: a usual step
-    assert facts["states"]["positive"]["seconds"] == pytest.approx(1.0)
+    # A second of 0.9, then three quarters and, for the last frame, a usual step.
+    assert facts["states"]["negative"]["share"] == pytest.approx(0.9 * 0.77 / 1.77, abs=1e-4)
+    assert facts["states"]["positive"]["share"] == pytest.approx(0.9 / 1.77, abs=1e-4)
+
+
+def test_a_surprised_face_is_neither_negative_nor_positive():
+    table = a_table(np.zeros(100))
+    table[PROBABILITIES] = [0.02, 0.01, 0.02]
+    facts = describe(table)
+    assert facts["states"]["other"]["share"] == pytest.approx(0.95)
+    assert "mean probabilities were: other 95%, positive 2%" in summarize(facts)
+
+
+@pytest.mark.parametrize(("correlation", "least"), [(0, 88), (0.8, 80)])
+def test_the_interval_of_a_mean_probability_holds_the_truth(correlation, least):
+    """Of 100 sessions of ten minutes with a known mean; seconds are alike by so much."""
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(100):
+        positive = 0.5 + np.repeat(shared_errors(rng, correlation, 0.1, 600), 2)
+        table = a_table(np.zeros(1200), rate=2)
+        table[PROBABILITIES] = np.column_stack([1 - positive, 0 * positive, positive])
+        low, high = describe(table)["states"]["positive"]["interval"]
+        held += low <= 0.5 <= high
+    assert least <= held <= 99
+
+
+def test_no_interval_of_a_short_session():
+    facts = facts_of(np.tile([0.5, -0.5], 550))  # 110 s
+    assert facts["states"]["positive"]["interval"] is None
+    assert "too short to say" in summarize(facts)
 
 
 def test_spread_variability_and_inertia_of_whole_seconds():
@@ -183,10 +215,10 @@ def test_lines_with_little_in_them():
     for valence in ([], [np.nan], [np.nan] * 50):
         facts = facts_of(valence)
         assert facts["mean"] is None and facts["frames_seen"] == 0
-        assert facts["states"]["positive"] == {"seconds": 0.0, "share": None}
+        assert facts["states"]["positive"] == {"share": None, "interval": None}
         assert summarize(facts).startswith("The face was not seen")
     one = facts_of([0.8])
-    assert one["mean"] == 0.8 and one["seconds"] == 0 and one["states"]["positive"]["share"] == 1
+    assert one["mean"] == 0.8 and one["seconds"] == 0 and one["states"]["positive"]["share"] == 0.8
     assert "seen in one frame" in summarize(one)
     short = facts_of([0.8, 0.6] * 10)
     assert short["mean"] == pytest.approx(0.7)
@@ -207,8 +239,9 @@ def test_any_line_gives_facts_that_hold_together(seed):
     assert facts["seconds_seen"] + facts["gaps"]["seconds"] == pytest.approx(
         facts["seconds"], abs=1e-3
     )
-    states = facts["states"].values()
-    assert sum(s["seconds"] for s in states) == pytest.approx(facts["seconds_seen"], abs=1e-3)
+    if facts["frames_seen"]:
+        states = facts["states"].values()
+        assert sum(state["share"] for state in states) == pytest.approx(1, abs=1e-3)
     assert facts["inertia"] is None or -1 <= facts["inertia"] <= 1
     times = [c["time_s"] for c in facts["change_points"]]
     assert all(b - a > 0.09 for a, b in pairwise(times))
@@ -236,6 +269,9 @@ def test_each_face_gets_a_line_with_every_frame():
     assert describe(table[table.face_id == 2])["gaps"]["seconds"] == 3.0
     with pytest.raises(ValueError, match="one row a frame"):
         describe(table)
+    taking_turns = table.drop_duplicates("frame")
+    with pytest.raises(ValueError, match="split the table with `lines` first"):
+        describe(taking_turns)
 
 
 def test_a_video_without_faces_has_no_lines():
@@ -257,7 +293,7 @@ def test_the_summary_is_plain():
     facts = facts_of(np.repeat([-0.7, 0.6, np.nan, -0.2, 0.7, -0.8], [300, 700, 50, 300, 200, 300]))
     text = summarize(facts)
     assert "seen for 3:00 of 3:05; for 5.0 s it was not, in one gap." in text
-    assert "positive for 50%, negative for 33%, neutral for 17% of the time" in text
+    assert "mean probabilities were: " in text and "; in brackets, how far chance" in text
     assert "Its level jumped 3 times: at 30.0 s from -0.70 to +0.60, at 2:15" in text
     many = facts_of(np.tile(np.repeat([-0.5, 0.5], 100), 4))
     assert "Its level jumped 7 times. The 3 largest jumps: at" in summarize(many)

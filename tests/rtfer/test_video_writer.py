@@ -153,12 +153,14 @@ def grey(height=360, width=640):
     return np.full((height, width, 3), 90, np.uint8)
 
 
-@pytest.mark.parametrize("valence", [-0.9, 0.0, 0.9])
-def test_the_box_has_the_color_of_its_state(valence):
+@pytest.mark.parametrize(
+    ("valence", "state"), [(-0.9, "negative"), (0.0, "neutral"), (0.9, "positive")]
+)
+def test_the_box_has_the_color_of_its_state(valence, state):
     rgb = grey()
     drawn = annotate(rgb, [a_face(valence)])
     assert (rgb == 90).all() and drawn.shape == rgb.shape
-    color = video_writer.STATE_COLORS[round(np.sign(valence)) + 1]
+    color = video_writer.STATE_COLORS[state]
     for x, y in ((100, 100), (180, 100), (140, 140)):
         assert tuple(drawn[y, x]) == color
     assert (drawn[90:110, 130:150] == 90).all()  # the face itself is left free
@@ -197,7 +199,7 @@ def test_any_size_is_drawn_and_text_is_large_enough(size):
 )
 def test_labels_stay_inside_the_image(box):
     drawn = annotate(grey(), [a_face(0.9, box=box)])
-    green = (drawn == video_writer.STATE_COLORS[2]).all(axis=2)
+    green = (drawn == video_writer.STATE_COLORS["positive"]).all(axis=2)
     assert green[2:-2, 2:-2].sum() > 1000  # the label's ground
 
 

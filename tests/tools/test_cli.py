@@ -1,4 +1,4 @@
-"""The command line: every kind of image, one row a face, one message an error."""
+"""The command line: every kind of image, one row per face, one message per error."""
 
 import csv
 import os
@@ -45,9 +45,9 @@ def save_random(path, task="fer13-7"):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
-    """A folder with weights and a portrait (480 x 360, one drawn face) as `portrait.png`."""
-    folder = tmp_path_factory.mktemp("shelf")
+def models(tmp_path_factory):
+    """A folder with weights and a portrait (480 x 360, one synthetic face) as `portrait.png`."""
+    folder = tmp_path_factory.mktemp("models")
     save_random(folder / "seven.safetensors")
     save_random(folder / "three.safetensors", "fer13-3")
     write_video(folder, seed=7, seconds=0.1)
@@ -56,8 +56,8 @@ def shelf(tmp_path_factory):
     return folder
 
 
-def predict(shelf, *arguments, model="seven"):
-    return fer("predict", *arguments, "--model", shelf / f"{model}.safetensors", "--device", "cpu")
+def predict(models, *arguments, model="seven"):
+    return fer("predict", *arguments, "--model", models / f"{model}.safetensors", "--device", "cpu")
 
 
 def table(path):
@@ -72,13 +72,13 @@ def noise(seed=0, side=48):
 # --------------------------------------------------------------------------- predict
 
 
-def test_one_row_a_face(shelf, tmp_path):
-    portrait = np.array(Image.open(shelf / "portrait.png"))
+def test_one_row_per_face(models, tmp_path):
+    portrait = np.array(Image.open(models / "portrait.png"))
     small = cv2.resize(portrait, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     page = np.full((360, 800, 3), 128, np.uint8)
     page[:216, :288], page[:, 300:780] = small, portrait
     Image.fromarray(page).save(tmp_path / "two.png")
-    result = predict(shelf, tmp_path / "two.png", "--csv", tmp_path / "out.csv")
+    result = predict(models, tmp_path / "two.png", "--csv", tmp_path / "out.csv")
     assert result.exit_code == 0, result.output
     first, second = table(tmp_path / "out.csv")
     probabilities = [f"p_{name}" for name in TASKS["fer13-7"]]
@@ -96,80 +96,80 @@ def test_one_row_a_face(shelf, tmp_path):
     assert first["path"] == second["path"] == str(tmp_path / "two.png")
     assert int(first["x"]) > 300 > int(second["x"]) + int(second["w"])
     for row in (first, second):
-        numbers = {name: float(row[name]) for name in probabilities}
-        assert sum(numbers.values()) == pytest.approx(1, abs=1e-5)
-        assert row["label"] == max(numbers, key=numbers.get)[2:]
-        assert float(row["confidence"]) == max(numbers.values())
-        negative = sum(numbers[f"p_{name}"] for name in ("angry", "disgust", "fear", "sad"))
-        assert float(row["valence"]) == pytest.approx(numbers["p_happy"] - negative, abs=1e-5)
+        p = {name: float(row[name]) for name in probabilities}
+        assert sum(p.values()) == pytest.approx(1, abs=1e-5)
+        assert row["label"] == max(p, key=p.get)[2:]
+        assert float(row["confidence"]) == max(p.values())
+        negative = sum(p[f"p_{name}"] for name in ("angry", "disgust", "fear", "sad"))
+        assert float(row["valence"]) == pytest.approx(p["p_happy"] - negative, abs=1e-5)
     assert "2 face(s) in 1 image(s)." in result.stderr
 
 
-def test_the_row_is_what_the_model_predicts_for_the_crop(shelf, tmp_path):
+def test_the_row_is_what_the_model_predicts_for_the_crop(models, tmp_path):
     from fer_lib.faces.detection import Box, crop_face
 
-    predict(shelf, shelf / "portrait.png", "--csv", tmp_path / "out.csv", "--margin", "0.3")
+    predict(models, models / "portrait.png", "--csv", tmp_path / "out.csv", "--margin", "0.3")
     (row,) = table(tmp_path / "out.csv")
     box = Box(*(int(row[side]) for side in "xywh"))
-    crop = crop_face(read_grey(shelf / "portrait.png"), box, margin=0.3)
-    recognizer = Recognizer.load(shelf / "seven.safetensors", device="cpu")
+    crop = crop_face(read_grey(models / "portrait.png"), box, margin=0.3)
+    recognizer = Recognizer.load(models / "seven.safetensors", device="cpu")
     expected = recognizer.probabilities(crop[None])[0]
     got = [float(row[f"p_{name}"]) for name in recognizer.classes]
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_cropped_faces_are_taken_whole(shelf, tmp_path):
+def test_cropped_faces_are_used_whole(models, tmp_path):
     for seed in range(70):  # more than one batch
         Image.fromarray(noise(seed)).save(tmp_path / f"{seed:03d}.png")
     out = tmp_path / "out.csv"
-    result = predict(shelf, tmp_path, "--faces-are-cropped", "--csv", out, model="three")
+    result = predict(models, tmp_path, "--faces-are-cropped", "--csv", out, model="three")
     assert result.exit_code == 0, result.output
     rows = table(out)
     assert [row["path"] for row in rows] == [str(tmp_path / f"{i:03d}.png") for i in range(70)]
     assert all(row[side] == "" for row in rows for side in "xywh")
-    recognizer = Recognizer.load(shelf / "three.safetensors", device="cpu")
+    recognizer = Recognizer.load(models / "three.safetensors", device="cpu")
     expected = recognizer.probabilities(np.stack([noise(seed) for seed in range(70)]))
     got = [[float(row[f"p_{name}"]) for name in recognizer.classes] for row in rows]
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_an_image_without_a_face_keeps_its_row(shelf, tmp_path):
+def test_an_image_without_a_face_keeps_its_row(models, tmp_path):
     Image.fromarray(np.full((100, 100), 90, np.uint8)).save(tmp_path / "wall.png")
     out = tmp_path / "out.csv"
-    result = predict(shelf, shelf / "portrait.png", tmp_path / "wall.png", "--csv", out)
+    result = predict(models, models / "portrait.png", tmp_path / "wall.png", "--csv", out)
     assert result.exit_code == 0
     face, wall = table(out)
     assert face["label"] != ""
     assert wall.pop("path") == str(tmp_path / "wall.png") and set(wall.values()) == {""}
-    assert "1 face(s) in 2 image(s); 1 image(s) without a face" in result.stderr
+    assert "1 face(s) in 2 image(s); 1 image(s) without a detected face" in result.stderr
     assert "--faces-are-cropped" not in result.stderr
-    assert "--faces-are-cropped" in predict(shelf, tmp_path / "wall.png").stderr
+    assert "--faces-are-cropped" in predict(models, tmp_path / "wall.png").stderr
 
 
-def test_the_table_on_screen(shelf):
-    result = predict(shelf, shelf / "portrait.png")
+def test_the_table_on_screen(models):
+    result = predict(models, models / "portrait.png")
     assert result.exit_code == 0
     heads = ("path", "x, y, w, h", "label", "confidence", "p_surprise", "valence")
-    for text in (*heads, str(shelf / "portrait.png")):
+    for text in (*heads, str(models / "portrait.png")):
         assert text in result.stdout, text
     assert "Model:" in result.stderr and "Model:" not in result.stdout
 
 
-def test_any_file_name_is_shown_as_it_is(shelf, tmp_path):
+def test_any_file_name_is_printed_unchanged(models, tmp_path):
     path = tmp_path / "photo [1] [bold]:smile:.png"
     Image.fromarray(noise()).save(path)
-    assert path.name in predict(shelf, path, "--faces-are-cropped").stdout
+    assert path.name in predict(models, path, "--faces-are-cropped").stdout
 
 
-def test_unreadable_images_are_reported_and_the_others_done(shelf, tmp_path):
+def test_unreadable_images_are_reported_and_the_others_predicted(models, tmp_path):
     Image.fromarray(noise()).save(tmp_path / "a_good.png")
     (tmp_path / "b_text.png").write_text("no image")
     (tmp_path / "c_empty.jpg").touch()
     Image.fromarray(noise(side=1)).save(tmp_path / "d_pixel.png")
-    (tmp_path / "e_cut.png").write_bytes((shelf / "portrait.png").read_bytes()[:5000])
+    (tmp_path / "e_cut.png").write_bytes((models / "portrait.png").read_bytes()[:5000])
     Image.fromarray(noise(1)).save(tmp_path / "f_good.png")
     out = tmp_path / "out.csv"
-    result = predict(shelf, tmp_path, "--faces-are-cropped", "--csv", out)
+    result = predict(models, tmp_path, "--faces-are-cropped", "--csv", out)
     assert result.exit_code == 1
     assert [row["path"][-10:] for row in table(out)] == ["a_good.png", "f_good.png"]
     messages = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
@@ -183,8 +183,8 @@ def test_unreadable_images_are_reported_and_the_others_done(shelf, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["16-bit", "RGBA", "CMYK", "EXIF"])
-def test_odd_images_give_the_plain_images_row(shelf, tmp_path, kind):
-    plain = Image.open(shelf / "portrait.png")
+def test_unusual_image_formats_give_the_same_row(models, tmp_path, kind):
+    plain = Image.open(models / "portrait.png")
     grey = np.array(plain.convert("L"))
     path = tmp_path / "odd.png"
     if kind == "16-bit":
@@ -199,8 +199,8 @@ def test_odd_images_give_the_plain_images_row(shelf, tmp_path, kind):
         exif[0x0112] = 6  # "turn me 90 degrees clockwise to see me upright"
         plain.rotate(90, expand=True).save(path, exif=exif)
     out, reference = tmp_path / "out.csv", tmp_path / "reference.csv"
-    assert predict(shelf, path, "--csv", out).exit_code == 0
-    assert predict(shelf, shelf / "portrait.png", "--csv", reference).exit_code == 0
+    assert predict(models, path, "--csv", out).exit_code == 0
+    assert predict(models, models / "portrait.png", "--csv", reference).exit_code == 0
     (got,), (expected,) = table(out), table(reference)
     assert got["label"] == expected["label"] != ""
     for name in ("x", "y", "w", "h", "confidence", "valence"):
@@ -208,8 +208,8 @@ def test_odd_images_give_the_plain_images_row(shelf, tmp_path, kind):
         assert float(got[name]) == pytest.approx(float(expected[name]), abs=tolerance), name
 
 
-def test_wrong_input_is_one_message_and_status_2(shelf, tmp_path):
-    portrait, weights = shelf / "portrait.png", shelf / "seven.safetensors"
+def test_wrong_input_is_one_message_and_status_2(models, tmp_path):
+    portrait, weights = models / "portrait.png", models / "seven.safetensors"
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(weights.read_bytes()[:3000])
     (tmp_path / "folder").mkdir()
@@ -234,14 +234,14 @@ def test_wrong_input_is_one_message_and_status_2(shelf, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "earlier results\n"
 
 
-def test_a_model_of_drawn_faces_warns(shelf, tmp_path):
+def test_a_model_of_synthetic_faces_warns(models, tmp_path):
     from fer_lib.models.weights import read_weights
 
-    weights, card = read_weights(shelf / "seven.safetensors")
+    weights, card = read_weights(models / "seven.safetensors")
     save_weights(tmp_path / "w.safetensors", weights, Card(**{**card.__dict__, "study": "sample"}))
-    result = fer("predict", shelf / "portrait.png", "--model", tmp_path / "w.safetensors")
-    assert "drawn faces" in result.stderr
-    assert "drawn faces" not in predict(shelf, shelf / "portrait.png").stderr
+    result = fer("predict", models / "portrait.png", "--model", tmp_path / "w.safetensors")
+    assert "synthetic faces" in result.stderr
+    assert "synthetic faces" not in predict(models, models / "portrait.png").stderr
 
 
 # --------------------------------------------------------------------------- study, info, help
@@ -249,7 +249,7 @@ def test_a_model_of_drawn_faces_warns(shelf, tmp_path):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project without data as the working folder; commands that would be run are collected."""
+    """A project without data as the working folder; commands are collected instead of run."""
     (tmp_path / "fer_lib").mkdir()
     (tmp_path / ".git").mkdir()  # a clone
     real = Path(__file__).parents[2] / "params.yaml"
@@ -265,7 +265,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path, runs
 
 
-def test_study_sample_runs_dvc_and_passes_its_status_on(project):
+def test_study_sample_runs_dvc_and_returns_its_status(project):
     root, runs = project
     assert fer("study", "sample").exit_code == 7
     scripts = str(Path(sys.executable).parent)
@@ -286,7 +286,7 @@ def test_study_paper_names_what_is_missing(project):
 
 
 @pytest.mark.parametrize("ckplus", ["CK+48", "cohn-kanade-images"])
-def test_study_paper_says_how_long_and_runs_its_own_file(project, ckplus, monkeypatch):
+def test_study_paper_estimates_its_duration_and_runs_its_pipeline(project, ckplus, monkeypatch):
     root, runs = project
     monkeypatch.setattr("fer_tools.study.duration.faces_a_second", lambda study: 100.0)
     (root / "data/raw/fer2013").mkdir(parents=True)
@@ -304,7 +304,7 @@ def test_an_unknown_study_is_refused(project):
     assert result.exit_code == 2 and "sample" in result.output and project[1] == []
 
 
-def test_info_lists_models(project, shelf):
+def test_info_lists_models(project, models):
     root, _ = project
     (root / "build/paper").mkdir(parents=True)
     (root / "build/paper/fer13-3.safetensors").touch()
@@ -328,7 +328,7 @@ def test_help_shows_commands_and_examples(arguments, text):
     assert [word for word in text if word not in result.output] == []
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_large_package():
     code = (
         "import sys; sys.argv = ['fer', '--help']; from fer_tools.cli.main import app\n"
         "try: app()\nexcept SystemExit: pass\n"
@@ -340,7 +340,7 @@ def test_help_loads_nothing_heavy():
     assert "loaded []" in result.stdout
 
 
-def test_a_copy_without_git_is_told(tmp_path, monkeypatch):
+def test_a_copy_without_git_is_reported(tmp_path, monkeypatch):
     (tmp_path / "fer_lib").mkdir()
     (tmp_path / "params.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -348,7 +348,7 @@ def test_a_copy_without_git_is_told(tmp_path, monkeypatch):
     assert result.exit_code == 2 and "clone the repository, or run `git init`" in result.stderr
 
 
-def test_what_the_system_refuses_is_one_sentence(tmp_path):
+def test_a_system_error_is_one_sentence(tmp_path):
     for arguments in (
         ["predict", 300 * "a" + ".jpg"],
         ["video", 300 * "a" + ".mp4", "--out", tmp_path / "out"],

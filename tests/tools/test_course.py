@@ -1,4 +1,4 @@
-"""The course: solutions pass, starters do not, wrong answers get their hint, pages are fresh."""
+"""The course: solutions pass, starters do not, wrong answers get a hint, pages are up to date."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from fer_lib.data.arrays import Fer13, save_fer13
 from fer_lib.data.audit import duplicate_of_training
 from fer_lib.errors import UserError
 from fer_tools.cli.main import app
-from fer_tools.course import expectations as expect
+from fer_tools.course import expectations
 from fer_tools.course import grader as course
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ TASKS = [(int(s.stem[-2:]), task) for s in SOURCES for task in course.load_check
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    """A folder with a small fer13.npz: copies, also across parts, and votes."""
+    """A folder with a small fer13.npz: with copies, also across splits, and votes."""
     folder, rng = tmp_path_factory.mktemp("sample"), np.random.default_rng(0)
     images = rng.integers(0, 256, (90, 48, 48), dtype=np.uint8)[rng.integers(0, 90, 120)]
     usage = rng.choice(np.array(["Training", "PublicTest", "PrivateTest"]), 120)
@@ -44,12 +44,12 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_sample(sample, monkeypatch):
-    """Checks find the small data, whether or not the study was run here."""
-    monkeypatch.setattr(expect, "build_folder", lambda study: sample)
+    """Make the checks use the small data, whether or not the study was run here."""
+    monkeypatch.setattr(expectations, "build_folder", lambda study: sample)
 
 
-def written(tmp_path, number, solved=False, **answers):
-    """An exercise's notebook, with the code of some answer cells replaced."""
+def write_notebook(tmp_path, number, solved=False, **answers):
+    """Write an exercise's notebook, with the code of some answer cells replaced."""
     text = build_course.notebook(SOURCES[number - 1], solved)
     notebook = json.loads(text)
     for cell in notebook["cells"]:
@@ -60,7 +60,7 @@ def written(tmp_path, number, solved=False, **answers):
     return path
 
 
-def judged(number, task, answer):
+def judge(number, task, answer):
     return course.judge(task, course.load_checks(number)[task], answer)
 
 
@@ -77,18 +77,18 @@ def test_there_are_six_units():
 
 @pytest.mark.parametrize("path", build_course.files(), ids=lambda path: path.name)
 def test_generated_files_are_up_to_date(path):
-    wanted = build_course.files()[path]
-    if path.read_text(encoding="utf-8") != wanted:
-        # Somebody may be doing the exercises in this copy: then what git holds counts.
-        held = subprocess.run(
+    generated = build_course.files()[path]
+    if path.read_text(encoding="utf-8") != generated:
+        # Somebody may be doing the exercises in this working copy: then compare git's version.
+        committed = subprocess.run(
             ["git", "show", f":{path.relative_to(ROOT).as_posix()}"],
             cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
         ).stdout  # fmt: skip
-        assert held == wanted, "run `python scripts/build_course.py` and commit what it writes"
+        assert committed == generated, "run `python scripts/build_course.py` and commit the result"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_each_answer_is_asked_for_and_checked(source):
+def test_each_task_has_an_answer_cell_and_a_check(source):
     number, kinds = int(source.stem[-2:]), [kind for kind, _ in build_course.cells(source)]
     answers = [kind.removeprefix("answer: ") for kind in kinds if kind.startswith("answer: ")]
     assert answers == list(course.load_checks(number)) and len(answers) >= 3
@@ -103,7 +103,7 @@ def test_each_answer_is_asked_for_and_checked(source):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "course").glob("*.md")), ids=lambda p: p.name)
-def test_links_lead_somewhere(path):
+def test_links_have_a_target(path):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / link).exists(), f"{path.name} links to {link}"
 
@@ -113,7 +113,7 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_solutions_are_right(source, tmp_path):
-    exercise = course.read(written(tmp_path, int(source.stem[-2:]), solved=True))
+    exercise = course.read(write_notebook(tmp_path, int(source.stem[-2:]), solved=True))
     namespace = {"__name__": "exercise"}
     assert not course.run_cells(exercise.cells, namespace)
     for task, check in course.load_checks(exercise.number).items():
@@ -122,7 +122,7 @@ def test_solutions_are_right(source, tmp_path):
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_starters_are_not_done_yet(source, tmp_path):
-    exercise = course.read(written(tmp_path, int(source.stem[-2:])))
+    exercise = course.read(write_notebook(tmp_path, int(source.stem[-2:])))
     namespace = {"__name__": "exercise"}
     assert not course.run_cells(exercise.cells, namespace)
     for task, check in course.load_checks(exercise.number).items():
@@ -132,12 +132,12 @@ def test_starters_are_not_done_yet(source, tmp_path):
 @pytest.mark.parametrize(("number", "task"), TASKS)
 @pytest.mark.parametrize("given", [None, 0.5, "text", [[1], [1, 2]], {}], ids=str)
 def test_nonsense_is_wrong_without_a_traceback(number, task, given):
-    result = judged(number, task, lambda *arguments: given)
-    assert result.status == "wrong" and result.said
+    result = judge(number, task, lambda *arguments: given)
+    assert result.status == "wrong" and result.message
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_cells_that_look_at_results_run(source, monkeypatch):
+def test_cells_that_show_results_run(source, monkeypatch):
     if not (ROOT / "build" / "sample" / "summary.json").is_file():
         pytest.skip("the sample study was not run here")
     monkeypatch.setattr("matplotlib.pyplot.subplots", without_screen)
@@ -146,7 +146,7 @@ def test_cells_that_look_at_results_run(source, monkeypatch):
 
 
 def without_screen(rows=1, columns=1, figsize=None, subplot_kw=None):
-    """Stands in for pyplot.subplots, and keeps no figure open."""
+    """Replaces pyplot.subplots, and keeps no figure open."""
     figure = Figure(figsize=figsize)
     return figure, figure.subplots(rows, columns, subplot_kw=subplot_kw)
 
@@ -155,8 +155,8 @@ def without_screen(rows=1, columns=1, figsize=None, subplot_kw=None):
 
 
 def test_majority_of_the_test_set():
-    result = judged(1, "majority_baseline", lambda train, test: np.bincount(test).max() / len(test))
-    assert result.status == "wrong" and "peeking" in result.said
+    result = judge(1, "majority_baseline", lambda train, test: np.bincount(test).max() / len(test))
+    assert result.status == "wrong" and "peeking" in result.message
 
 
 def test_copies_by_their_sums():
@@ -164,20 +164,20 @@ def test_copies_by_their_sums():
         sums = images.reshape(len(images), -1).astype(int).sum(axis=1).tolist()
         return np.array([sums.index(value) for value in sums])
 
-    result = judged(1, "first_copy", first_copy)
-    assert result.status == "wrong" and "Equal sums" in result.said
+    result = judge(1, "first_copy", first_copy)
+    assert result.status == "wrong" and "Equal sums" in result.message
 
 
-def test_kernel_turned_over():
+def test_flipped_kernel():
     from scipy.signal import convolve2d
 
-    result = judged(2, "convolve", lambda x, k: convolve2d(x, k, mode="valid"))
-    assert result.status == "wrong" and "turned the kernel over" in result.said
+    result = judge(2, "convolve", lambda x, k: convolve2d(x, k, mode="valid"))
+    assert result.status == "wrong" and "flipped the kernel" in result.message
 
 
 def test_receptive_field_without_strides():
-    result = judged(2, "receptive_field", lambda layers: 1 + sum(k - 1 for k, _ in layers))
-    assert result.status == "wrong" and "behind a stride" in result.said
+    result = judge(2, "receptive_field", lambda layers: 1 + sum(k - 1 for k, _ in layers))
+    assert result.status == "wrong" and "after a stride" in result.message
 
 
 def supcon(embeddings, labels, temperature=0.1, *, with_itself=False, detached=False):
@@ -192,29 +192,29 @@ def supcon(embeddings, labels, temperature=0.1, *, with_itself=False, detached=F
 
 
 @pytest.mark.parametrize(
-    ("mistake", "said"),
-    [({"with_itself": True}, "does not belong into the sum"), ({"detached": True}, "no gradient")],
+    ("mistake", "message"),
+    [({"with_itself": True}, "does not belong in the sum"), ({"detached": True}, "no gradient")],
 )
-def test_contrastive_mistakes(mistake, said):
+def test_contrastive_mistakes(mistake, message):
     task = "supervised_contrastive_loss"
-    assert judged(3, task, supcon).status == "right"
-    result = judged(3, task, lambda *given: supcon(*given, **mistake))
-    assert result.status == "wrong" and said in result.said
+    assert judge(3, task, supcon).status == "right"
+    result = judge(3, task, lambda *given: supcon(*given, **mistake))
+    assert result.status == "wrong" and message in result.message
 
 
 def test_loss_that_overflows():
     def anchor_loss(similarities, positives, anchor, temperature):
-        raised = (similarities[anchor] / temperature).exp()
-        others = torch.arange(len(raised)) != anchor
-        return -(raised[positives[anchor]] / raised[others].sum()).log().mean()
+        exponentials = (similarities[anchor] / temperature).exp()
+        others = torch.arange(len(exponentials)) != anchor
+        return -(exponentials[positives[anchor]] / exponentials[others].sum()).log().mean()
 
-    result = judged(3, "anchor_loss", anchor_loss)
-    assert result.status == "wrong" and "logsumexp" in result.said
+    result = judge(3, "anchor_loss", anchor_loss)
+    assert result.status == "wrong" and "logsumexp" in result.message
 
 
 def test_points_that_do_not_move():
-    result = judged(3, "descend", lambda points, labels, steps=300, rate=1.0: points)
-    assert result.status == "wrong" and "should fall" in result.said
+    result = judge(3, "descend", lambda points, labels, steps=300, rate=1.0: points)
+    assert result.status == "wrong" and "should fall" in result.message
 
 
 def test_bootstrap_of_images():
@@ -222,31 +222,31 @@ def test_bootstrap_of_images():
         drawn = correct[rng.integers(0, len(correct), (draws, len(correct)))].mean(axis=1)
         return tuple(np.percentile(drawn, [2.5, 97.5]))
 
-    result = judged(4, "bootstrap_interval", interval)
-    assert result.status == "wrong" and "whole people" in result.said
+    result = judge(4, "bootstrap_interval", interval)
+    assert result.status == "wrong" and "whole subjects" in result.message
 
 
-def test_bootstrap_that_averages_people():
+def test_bootstrap_that_averages_subjects():
     def interval(correct, groups, draws, rng):
         names = np.unique(groups)
         each = np.array([correct[groups == name].mean() for name in names])
         drawn = each[rng.integers(0, len(names), (draws, len(names)))].mean(axis=1)
         return tuple(np.percentile(drawn, [2.5, 97.5]))
 
-    result = judged(4, "bootstrap_interval", interval)
-    assert result.status == "wrong" and "not as a mean over people" in result.said
+    result = judge(4, "bootstrap_interval", interval)
+    assert result.status == "wrong" and "not as a mean over subjects" in result.message
 
 
 def test_folds_of_images():
-    result = judged(4, "group_folds", lambda groups, k, rng: rng.permutation(len(groups)) % k)
-    assert result.status == "wrong" and "Deal out people" in result.said
+    result = judge(4, "group_folds", lambda groups, k, rng: rng.permutation(len(groups)) % k)
+    assert result.status == "wrong" and "Assign whole subjects" in result.message
 
 
 def test_temperature_upside_down():
     from fer_lib.evaluation.calibration import fit_temperature
 
-    result = judged(4, "fit_temperature", lambda *given: 1 / fit_temperature(*given))
-    assert result.status == "wrong" and "you multiplied" in result.said
+    result = judge(4, "fit_temperature", lambda *given: 1 / fit_temperature(*given))
+    assert result.status == "wrong" and "you multiplied" in result.message
 
 
 @pytest.mark.parametrize("what", ["time", "gaps"])
@@ -258,14 +258,14 @@ def test_smoothing_mistakes(what):
                 level = np.nan if what == "time" else level
                 continue
             step = np.diff(times).mean() if what == "time" else times[i] - last
-            share = 1 - np.exp(-step / seconds)
-            level = value if np.isnan(level) else level + share * (value - level)
+            gain = 1 - np.exp(-step / seconds)
+            level = value if np.isnan(level) else level + gain * (value - level)
             levels[i], last = level, times[i]
         return levels
 
-    result = judged(5, "smooth", smooth)
-    said = {"time": "follow the time between frames", "gaps": "Start anew after a gap"}[what]
-    assert result.status == "wrong" and said in result.said
+    result = judge(5, "smooth", smooth)
+    message = {"time": "depends on the time between frames", "gaps": "Restart after a gap"}[what]
+    assert result.status == "wrong" and message in result.message
 
 
 def test_inertia_across_gaps():
@@ -273,50 +273,50 @@ def test_inertia_across_gaps():
         values = values[np.isfinite(values)]
         return np.corrcoef(values[:-1], values[1:])[0, 1]
 
-    result = judged(5, "inertia", inertia)
-    assert result.status == "wrong" and "closed the gaps" in result.said
+    result = judge(5, "inertia", inertia)
+    assert result.status == "wrong" and "closed the gaps" in result.message
 
 
 def test_alarm_without_base_rate():
-    result = judged(6, "worth_of_alarm", lambda s, c, b: s / (s + 1 - c))
-    assert result.status == "wrong" and "base rate is missing" in result.said
+    result = judge(6, "worth_of_alarm", lambda s, c, b: s / (s + 1 - c))
+    assert result.status == "wrong" and "base rate is missing" in result.message
 
 
-def test_interval_that_claims_certainty():
+def test_interval_of_zero_width():
     def table(correct, groups):
-        found = {}
+        intervals = {}
         for group in np.unique(groups):
-            here = correct[groups == group]
-            p, spread = here.mean(), 1.96 * here.std() / len(here) ** 0.5
-            found[str(group)] = (p, p - spread, p + spread)
-        return found
+            members = correct[groups == group]
+            p, margin = members.mean(), 1.96 * members.std() / len(members) ** 0.5
+            intervals[str(group)] = (p, p - margin, p + margin)
+        return intervals
 
-    result = judged(6, "accuracy_by_group", table)
-    assert result.status == "wrong" and "claims certainty" in result.said
-
-
-# ----------------------------------------------------------------- what is said, and exit statuses
+    result = judge(6, "accuracy_by_group", table)
+    assert result.status == "wrong" and "zero width" in result.message
 
 
-def test_missing_data_is_told_with_its_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(expect, "build_folder", lambda study: tmp_path)
-    result = judged(6, "best_possible", lambda v: (v.max(axis=1) / v.sum(axis=1)).mean())
-    assert result.status == "needs data" and "uv run dvc repro" in result.said
+# ---------------------------------------------------------------------- messages, exit statuses
+
+
+def test_missing_data_is_reported_with_its_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(expectations, "build_folder", lambda study: tmp_path)
+    result = judge(6, "best_possible", lambda v: (v.max(axis=1) / v.sum(axis=1)).mean())
+    assert result.status == "needs data" and "uv run dvc repro" in result.message
 
 
 @pytest.fixture
 def forks(monkeypatch):
-    """Processes of the checks are forked from one that has imported torch: seconds less each."""
+    """Fork the processes of the checks from one that has imported torch: saves seconds each."""
     monkeypatch.setattr(course, "get_context", lambda method: CONTEXT)
 
 
 def test_unit_3_and_its_command_need_no_data(tmp_path):
-    result = fer("check", written(tmp_path, 3, solved=True))
+    result = fer("check", write_notebook(tmp_path, 3, solved=True))
     assert result.exit_code == 0 and "5 of 5 right." in result.stdout, result.stdout
 
 
-def test_what_goes_wrong_is_told_with_the_students_own_line(forks, tmp_path):
-    path = written(
+def test_errors_are_reported_with_the_students_line(forks, tmp_path):
+    path = write_notebook(
         tmp_path, 5,
         valence="def valence(probabilities):\n    print('noise')\n    return 1 / 0\n",
         smooth="def smooth(times, values, seconds:\n    return values\n",
@@ -326,34 +326,35 @@ def test_what_goes_wrong_is_told_with_the_students_own_line(forks, tmp_path):
     )  # fmt: skip
     result = fer("check", path, "--limit", "4")
     assert result.exit_code == 1 and "Traceback" not in result.output
-    said = dict(line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
-    said = {key.split()[-1]: text for key, text in said.items()}
-    assert "line 3 of the cell, `return 1 / 0`: ZeroDivisionError" in said["valence"]
-    assert "line 1 of the cell" in said["smooth"] and "never closed" in said["smooth"]
-    assert "did not end within 4 s" in said["share_above"]
-    assert "`helper`" not in said["inertia"] and "put helpers and imports" in said["inertia"]
-    assert "no function `change_point`" in said["change_point"]
+    parts = (line.strip().split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
+    messages = {status_and_task.split()[-1]: text for status_and_task, text in parts}
+    assert "line 3 of the cell, `return 1 / 0`: ZeroDivisionError" in messages["valence"]
+    assert "line 1 of the cell" in messages["smooth"] and "never closed" in messages["smooth"]
+    assert "did not end within 4 s" in messages["share_above"]
+    assert "put helpers and imports" in messages["inertia"]
+    assert "`helper`" not in messages["inertia"]
+    assert "no function `change_point`" in messages["change_point"]
     assert "0 of 5 right." in result.stdout and "noise" not in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("while True: pass", "the cells of the answers did not end"),
-        ("import os; os._exit(3)", "Python itself came to an end"),
+        ("import os; os._exit(3)", "the Python process ended"),
     ],
 )
-def test_cells_that_end_badly(forks, tmp_path, code, said):
-    exercise = course.read(written(tmp_path, 5, valence=code))
+def test_cells_that_hang_or_kill_the_process(forks, tmp_path, code, message):
+    exercise = course.read(write_notebook(tmp_path, 5, valence=code))
     results = list(course.check_notebook(exercise, seconds=4))
     assert len(results) == 5
-    assert all(result.status == "wrong" and said in result.said for result in results)
+    assert all(result.status == "wrong" and message in result.message for result in results)
 
 
-def test_an_exit_is_no_way_out():
+def test_exit_in_an_answer_is_wrong():
     broken = course.run_cells([("valence", "x = 1\nexit()"), ("smooth", "raise SystemExit")], {})
     assert "SystemExit" in broken["valence"] and "line 1" in broken["smooth"]
-    assert judged(5, "valence", lambda probabilities: sys.exit(0)).status == "wrong"
+    assert judge(5, "valence", lambda probabilities: sys.exit(0)).status == "wrong"
 
 
 def test_checks_within_a_notebook(capsys):
@@ -363,7 +364,7 @@ def test_checks_within_a_notebook(capsys):
         return sensitivity
 
     check(worth_of_alarm)
-    assert "turn the question around" in capsys.readouterr().out
+    assert "return the share of the reported" in capsys.readouterr().out
     with pytest.raises(UserError, match="choose from agreement"):
         check(len)
 
@@ -378,8 +379,8 @@ def test_names_of_exercises():
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": [], "metadata": {}}', "[]"])
-def test_foreign_files_are_told_in_one_sentence(tmp_path, text):
-    path = tmp_path / "mine.ipynb"
+def test_files_that_are_no_exercise_are_reported_in_one_sentence(tmp_path, text):
+    path = tmp_path / "other.ipynb"
     path.write_text(text)
     result = fer("check", path)
     assert result.exit_code == 2 and "cannot be read as an exercise" in result.output
@@ -387,7 +388,7 @@ def test_foreign_files_are_told_in_one_sentence(tmp_path, text):
 
 
 def without(path, folder, **changes):
-    """A copy of an exercise whose metadata, or those of its cells, a tool has dropped."""
+    """A copy of an exercise from which a tool has removed its metadata or that of its cells."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     if "number" in changes:
         del notebook["metadata"]["exercise"]
@@ -405,13 +406,13 @@ def without(path, folder, **changes):
 
 
 @pytest.mark.parametrize("dropped", ["number", "tags"])
-def test_answers_are_found_without_what_tools_drop(tmp_path, dropped):
+def test_answers_are_found_without_metadata(tmp_path, dropped):
     source = ROOT / "course" / "exercises" / "exercise_01.ipynb"
     exercise = course.read(without(source, tmp_path, **{dropped: True}))
     assert exercise.number == 1 and exercise.cells[0][0] == "setup"
     results = {result.task: result for result in course.check_notebook(exercise)}
     assert results["majority_baseline"].status in (course.Status.right, course.Status.no_data)
-    assert not any("defines no function" in result.said for result in results.values())
+    assert not any("defines no function" in result.message for result in results.values())
 
 
 def test_a_damaged_notebook_does_not_end_the_batch(tmp_path):

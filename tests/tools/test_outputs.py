@@ -1,4 +1,4 @@
-"""Results never land on what the user gave, and a pipe stays a pipe."""
+"""Outputs never replace an input, and a pipe stays a pipe."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from fer_tools.outputs import refuse_inputs, short, target_file, write
 CSV = (".csv", ".tsv", ".txt")
 
 
-def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
+def test_new_and_existing_files_are_accepted(tmp_path):
     (tmp_path / "old.csv").write_text("old")
     for name in ("new.csv", "old.csv", "UPPER.CSV"):
         assert target_file(tmp_path / name, [tmp_path / "a.png"], CSV) == tmp_path / name
@@ -30,7 +30,7 @@ def test_a_new_file_and_one_that_is_there_are_taken(tmp_path):
         (300 * "a" + ".csv", r"\.\.\.a+\.csv cannot be written \(File name too long\)"),
     ],
 )
-def test_what_would_be_lost_or_cannot_be_written_is_refused(tmp_path, name, message):
+def test_inputs_and_unwritable_targets_are_refused(tmp_path, name, message):
     (tmp_path / "in.csv").write_text("given")
     (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
     (tmp_path / "hard.csv").hardlink_to(tmp_path / "in.csv")
@@ -60,7 +60,7 @@ def test_a_pipe_is_written_into_and_a_link_is_followed(tmp_path):
     assert link.is_symlink() and real.read_text() == "new"
 
 
-def test_an_error_leaves_the_target_and_nothing_else(tmp_path):
+def test_an_error_keeps_the_target_and_leaves_no_temporary_file(tmp_path):
     (tmp_path / "a.csv").write_text("old")
     with pytest.raises(ZeroDivisionError), write(tmp_path / "a.csv") as part:
         part.write_text(str(1 / 0))
@@ -68,7 +68,7 @@ def test_an_error_leaves_the_target_and_nothing_else(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "old"
 
 
-def test_a_folder_that_holds_the_input_under_a_result_s_name_is_refused(tmp_path):
+def test_a_folder_with_an_input_named_like_a_result_is_refused(tmp_path):
     video = tmp_path / "annotated.mp4"
     video.write_bytes(b"x")
     (tmp_path / "link.mp4").symlink_to(video)
@@ -79,5 +79,5 @@ def test_a_folder_that_holds_the_input_under_a_result_s_name_is_refused(tmp_path
     refuse_inputs(tmp_path / "new", ["annotated.mp4"], [video])
 
 
-def test_bytes_that_are_no_text_can_be_shown():
+def test_paths_that_are_not_utf8_can_be_printed():
     assert short(os.fsdecode(b"smil\xe9.jpg")) == "smil\\xe9.jpg"

@@ -1,4 +1,4 @@
-"""The site: whole, without warnings, nothing loaded from outside, links and keys in place."""
+"""The site: complete, without warnings, nothing loaded from outside, links and keys in place."""
 
 import base64
 import io
@@ -54,7 +54,7 @@ LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "lin
 
 
 class Page(HTMLParser):
-    """What a page loads, links to and is linked by.
+    """The external files, links and anchors of a page.
 
     Attributes:
         loads: addresses of scripts, styles, images and the like.
@@ -81,7 +81,7 @@ class Page(HTMLParser):
 
 
 def with_course(folder: Path) -> Path:
-    """A stand-in for the repository that has a course of one unit."""
+    """A copy of the repository, by links, with a course of one unit."""
     for path in ROOT.iterdir():
         if path.name not in (".git", ".venv", "course", "build"):
             (folder / path.name).symlink_to(path)
@@ -93,7 +93,7 @@ def with_course(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The folder of the site and Sphinx's warnings; built once, in less than a minute's work."""
+    """The folder of the site and Sphinx's warnings; built once, in under a minute of CPU time."""
     root = with_course(tmp_path_factory.mktemp("root"))
     started = time.process_time()
     found = site.build(root, tmp_path_factory.mktemp("site"))
@@ -156,14 +156,14 @@ def test_every_link_and_anchor_resolves(pages):
                 assert unquote(anchor) in ids[target], (file, link)
 
 
-def test_every_image_says_what_it_shows(pages):
+def test_every_image_has_an_alternative_text(pages):
     shown = [(file, image) for file, page in pages.items() for image in page.images]
     assert len(shown) > 40
     for file, image in shown:
         assert len(image.get("alt") or "") > 15, (file, image)
 
 
-def test_every_key_stands_on_the_page_of_figures_beside_its_notebook(built):
+def test_every_key_is_on_the_page_of_figures_with_its_notebook(built):
     text = (built[0] / "figures.html").read_text()
     for study, figures in SUMMARIES.items():
         for key, entry in figures.items():
@@ -182,7 +182,7 @@ def test_the_front_page_leads_to_each_headline_figure_and_its_notebook(built):
     assert 'href="paper/50_evaluate_ckplus.html"' in front
 
 
-def test_the_course_is_picked_up(pages, built):
+def test_the_course_is_included(pages, built):
     unit = pages[built[0] / "course" / "01_unit.html"]
     assert "../paper/30_train-fer13-7.html" in unit.links
     assert "../figures.html#sample-model-parameters" in unit.links
@@ -229,30 +229,30 @@ def test_what_is_no_mention_stays(atlas):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("\n[a](missing.md)", r"docs/x.md, line 2: the link leads to docs/missing.md"),
         ("![a](https://example.org/a.png)", "outside the repository"),
         ("{measured}`paper no.such`", r"docs/x.md, line 1: .*no figure no.such"),
     ],
 )
-def test_what_does_not_exist_is_told_with_its_place(atlas, text, told):
-    with pytest.raises(UserError, match=told):
+def test_missing_targets_are_reported_with_file_and_line(atlas, text, message):
+    with pytest.raises(UserError, match=message):
         site_links.with_links(text, atlas, "docs/x.md", "x")
 
 
-def test_a_caption_is_found_behind_code_and_read_without_marks(tmp_path):
+def test_a_caption_is_found_after_code_and_becomes_plain_text(tmp_path):
     v4, png = nbformat.v4, io.BytesIO()
     Image.new("L", (900, 9)).save(png, "PNG")
     image = base64.b64encode(png.getvalue()).decode()
     drawn = v4.new_code_cell(
         "draw()", outputs=[v4.new_output("display_data", {"image/png": image})]
     )
-    told = v4.new_output("display_data", {"text/markdown": "*A `b`: the **first**\nsight.*"})
+    caption = v4.new_output("display_data", {"text/markdown": "*A `b`: the **first**\nsight.*"})
     cells = [
         v4.new_markdown_cell("# T\n\n## Sights"),
         drawn,
-        v4.new_code_cell("tell()", outputs=[told]),
+        v4.new_code_cell("caption()", outputs=[caption]),
         drawn,
         v4.new_markdown_cell("Prose, *in part* in italics."),
     ]
@@ -282,16 +282,16 @@ def test_works_that_the_notebooks_cite_are_in_the_bibliography(atlas):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("@book{a, title = {T}", "references.bib: "), ("@book{a, title = {T}}", "a needs an author")],
 )
-def test_a_faulty_bibliography_is_told(tmp_path, text, told):
+def test_a_faulty_bibliography_is_reported(tmp_path, text, message):
     (tmp_path / "references.bib").write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         site_links.works_of(tmp_path / "references.bib")
 
 
-def test_the_model_card_holds_no_typed_measurement():
+def test_the_model_card_has_no_typed_measurement():
     text = (ROOT / "docs" / "model_card.md").read_text()
     assert text.count("{measured}") > 15
     assert not re.search(r"\d\d\.\d", text)
@@ -320,13 +320,13 @@ def test_equations_that_cannot_be_drawn_are_refused():
             mathml(latex)
 
 
-def test_the_command_builds_and_keeps_off_what_is_not_its_own(tmp_path, monkeypatch):
-    """The build itself is tested above; here it is a page that is there at once."""
+def test_the_command_replaces_only_an_earlier_site(tmp_path, monkeypatch):
+    """The build itself is tested above; here it is replaced by a single page."""
 
     def page(root, work):
         (work / "html").mkdir()
         (work / "html" / "index.html").write_text("<p>")
-        (work / "html" / site_command.MARK).write_text("")
+        (work / "html" / site_command.SITE_FILE).write_text("")
         return work / "html", []
 
     monkeypatch.setattr(site, "build", page)
@@ -339,15 +339,15 @@ def test_the_command_builds_and_keeps_off_what_is_not_its_own(tmp_path, monkeypa
         assert found.exit_code == 0, found.output
         assert str(out / "index.html") in found.output
     assert opened == [(out / "index.html").as_uri()] * 2
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "diary.txt").write_text("dear")
-    found = CliRunner().invoke(app, ["site", "--out", str(tmp_path / "mine")])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "diary.txt").write_text("dear")
+    found = CliRunner().invoke(app, ["site", "--out", str(tmp_path / "other")])
     assert found.exit_code == USER_ERROR
-    assert "no earlier site" in found.output
-    assert (tmp_path / "mine" / "diary.txt").read_text() == "dear"
+    assert "not an earlier site" in found.output
+    assert (tmp_path / "other" / "diary.txt").read_text() == "dear"
 
 
-def test_warnings_are_told_and_end_with_status_1(tmp_path, monkeypatch):
+def test_warnings_are_printed_and_end_with_status_1(tmp_path, monkeypatch):
     def page(root, work):
         (work / "html").mkdir()
         return work / "html", ["index.md:3: WARNING: something"]
@@ -380,21 +380,21 @@ def test_search_and_code_button_work_from_disk_without_network(browser, built):
     context = browser.new_context(offline=True)
     requests, failures = [], []
     context.on("request", lambda request: requests.append(request.url))
-    tab = context.new_page()
-    tab.on("pageerror", lambda error: failures.append(str(error)))
-    tab.goto((built[0] / "index.html").as_uri())
-    tab.fill("input[name=q]", "bootstrap")
-    tab.press("input[name=q]", "Enter")
-    tab.wait_for_selector("#search-results li a")
-    found = tab.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
+    window = context.new_page()
+    window.on("pageerror", lambda error: failures.append(str(error)))
+    window.goto((built[0] / "index.html").as_uri())
+    window.fill("input[name=q]", "bootstrap")
+    window.press("input[name=q]", "Enter")
+    window.wait_for_selector("#search-results li a")
+    found = window.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
     assert any("40_evaluate_fer13.html" in link for link in found)
-    tab.locator("#search-results li a[href*='paper/40_evaluate_fer13']").first.click()
-    tab.wait_for_selector("article h1")
-    code = tab.locator(".input").first
+    window.locator("#search-results li a[href*='paper/40_evaluate_fer13']").first.click()
+    window.wait_for_selector("article h1")
+    code = window.locator(".input").first
     assert code.is_visible()
-    tab.click(".code-button")
+    window.click(".code-button")
     assert not code.is_visible()
-    assert tab.locator("figure img").first.is_visible()
+    assert window.locator("figure img").first.is_visible()
     context.close()
     assert requests
     assert all(url.startswith(("file:", "data:")) for url in requests)
@@ -403,10 +403,13 @@ def test_search_and_code_button_work_from_disk_without_network(browser, built):
 
 def test_no_page_is_wider_than_its_window(browser, built, pages):
     context = browser.new_context(viewport=PHONE, offline=True)
-    tab = context.new_page()
+    window = context.new_page()
     for file in pages:
-        tab.goto(file.as_uri())
+        window.goto(file.as_uri())
         for width in (PHONE["width"], 800, 1100):  # a phone, a tablet, a small laptop
-            tab.set_viewport_size({"width": width, "height": 900})
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width, (file, width)
+            window.set_viewport_size({"width": width, "height": 900})
+            assert window.evaluate("document.documentElement.scrollWidth") <= width, (
+                file,
+                width,
+            )
     context.close()

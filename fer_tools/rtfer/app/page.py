@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_lib.labels import FER_CLASSES
 from fer_tools.rtfer.html_report import START
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def summarize(faces: Sequence["FaceObservation"]) -> str:
     """What is predicted for this very frame, not smoothed: `One face: it looks positive, +0.42.`"""
     if not faces:
         return "No face is seen."
-    looks = [f"looks {VALENCE_CLASSES[face.state]}, {face.valence:+.2f}" for face in faces]
+    looks = [f"looks {face.state}, {face.valence:+.2f}" for face in faces]
     if len(faces) == 1:
         return f"One face: it {looks[0]}."
     named = (f"face {face.face_id} {look}" for face, look in zip(faces, looks, strict=True))
