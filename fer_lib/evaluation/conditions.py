@@ -215,9 +215,9 @@ def _cover(edge: str, what: str) -> Condition:
 
 CONDITIONS: Mapping[str, Condition] = {
     "face_size": Condition(
-        "side of the face, pixels", "pixels", (32, 20, 13, 8), shrunk, unchanged=SIDE
+        "side of the face, pixels", "pixels", (40, 32, 24, 16), shrunk, unchanged=SIDE
     ),
-    "blur": Condition("blur, sigma in pixels of 48", "pixels", (0.7, 1.2, 2, 3), blurred),
+    "blur": Condition("blur, sigma in pixels of 48", "pixels", (0.4, 0.8, 1.5, 3), blurred),
     "dark": Condition(
         "mean grey level", "grey levels", (0.3, 0.1, 0.05, 0.025), exposed, mean_grey, 1.0
     ),

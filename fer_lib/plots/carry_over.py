@@ -66,6 +66,9 @@ def conditions(curves: Sequence[DegradationCurve], chance: float) -> Figure:
         if curve.limit is not None:
             axis.axvline(curve.limit, color=COLORS[3], lw=1.4, label="limit")
         axis.set(xlabel=curve.title, ylim=(0, 102))
+        if curve.place.min() > 0 and curve.place.max() > 10 * curve.place.min():
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
         if curve.place[-1] < curve.place[0]:
             axis.invert_xaxis()
     for axis in list(axes.flat)[len(curves) :]:
@@ -91,9 +94,10 @@ def rest(values: Mapping[str, np.ndarray]) -> Figure:
         axis.hist(found, bins=np.linspace(-1, 1, 21), color=COLORS[0])
         axis.axvline(0, color="0.4", lw=1)
         middle = float(np.median(found))
-        axis.axvline(middle, color=COLORS[1], lw=2, label=f"median {middle:+.2f}")
-        axis.set(title=name, xlabel="valence of neutral faces", xlim=(-1, 1))
-        axis.legend(loc="upper left")
+        axis.axvline(middle, color=COLORS[1], lw=2)
+        axis.set(
+            title=f"{name}\nmedian {middle:+.2f}", xlabel="valence of neutral faces", xlim=(-1, 1)
+        )
     axes[0, 0].set_ylabel("faces")
     return figure
 
