@@ -21,26 +21,17 @@ import numpy as np
 from fer_lib.data.ckplus import SOURCE, labelled_frames
 from fer_lib.data.images import check_plain_file, is_image, is_litter, read_grey
 from fer_lib.errors import UserError
-from fer_lib.labels import FER_CLASSES
+from fer_lib.labels import FER_CLASSES, JAFFE_EMOTIONS, KDEF_EMOTIONS, RAFDB_EMOTIONS
 
 JAFFE_NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})\d\.(\d+)")
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
-JAFFE_EMOTIONS = {
-    "AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "SA": "sad", "SU": "surprise",
-    "NE": "neutral",
-}  # fmt: skip
 JAFFE_IMAGES = 213
 
 KDEF_NAME = re.compile(r"([AB])([FM]\d\d)([A-Z]{2})(S|HL|HR|FL|FR)")
-KDEF_EMOTIONS = {
-    "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "SA": "sad", "SU": "surprise",
-    "NE": "neutral",
-}  # fmt: skip
 KDEF_PEOPLE = [f"{sex}{number:02d}" for sex in "FM" for number in range(1, 36)]
 KDEF_IMAGES = 980  # 70 people, two sessions, seven emotions
 
 RAFDB_NAME = re.compile(r"(train|test)_\d+")
-RAFDB_EMOTIONS = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")  # 1 to 7
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ grey level, contrast, ...), not as what was done to it.
 Faces are (N, 48, 48) uint8.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +16,7 @@ import numpy as np
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.evaluation.metrics import resample
+from fer_lib.labels import LEFT_OUT, VALENCE_SIGN
 
 Measure = Callable[[np.ndarray], np.ndarray]  # (N, 48, 48) uint8 -> (N,)
 
@@ -105,6 +106,19 @@ def degrade(
             valence=np.stack([valence for _, valence in found]),
         )
     return curves
+
+
+def detected_curve(place: Sequence[float], labels: np.ndarray, found: np.ndarray) -> Curve:
+    """The curve of a condition in which the detector takes part.
+
+    Args:
+        place: L places on the axis, the unchanged faces first.
+        labels: (N,) valence classes.
+        found: (L, N, 3) probabilities of the valence classes; NaN where no face was found.
+    """
+    lost = np.isnan(found[..., 0])
+    predicted = np.where(lost, LEFT_OUT, np.nan_to_num(found).argmax(axis=2))
+    return Curve(np.array(place, dtype=np.float64), predicted == labels, found @ VALENCE_SIGN)
 
 
 def limit(place: np.ndarray, accuracy: np.ndarray, allowed: float) -> float | None:

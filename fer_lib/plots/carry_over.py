@@ -69,6 +69,7 @@ def conditions(curves: Sequence[DegradationCurve], chance: float) -> Figure:
         if curve.place.min() > 0 and curve.place.max() > 10 * curve.place.min():
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
         if curve.place[-1] < curve.place[0]:
             axis.invert_xaxis()
     for axis in list(axes.flat)[len(curves) :]:

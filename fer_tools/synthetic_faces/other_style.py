@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_lib.data.collections import JAFFE_EMOTIONS, JAFFE_IMAGES, JAFFE_PEOPLE
+from fer_lib.labels import JAFFE_EMOTIONS
 from fer_tools.synthetic_faces.face import backdrop, draw_face
 from fer_tools.synthetic_faces.fer2013 import Map, write_csv
 from fer_tools.synthetic_faces.identities import (
@@ -31,6 +31,8 @@ from fer_tools.synthetic_faces.identities import (
 )
 
 SIDE = 256  # pixels
+PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
+IMAGES = 213
 LINES = 2.0  # times as wide as in the sample world
 EACH = 3  # images of a person and emotion; the first people have one more happy one
 
@@ -46,13 +48,13 @@ def write_jaffe(folder: Path, seed: int, in_turn: Map = map) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shown = [
         (person, code, take)
-        for person in range(len(JAFFE_PEOPLE))
+        for person in range(len(PEOPLE))
         for code in JAFFE_EMOTIONS
         for take in range(1, EACH + 1)
     ]
-    shown += [(person, "HA", EACH + 1) for person in range(JAFFE_IMAGES - len(shown))]
+    shown += [(person, "HA", EACH + 1) for person in range(IMAGES - len(shown))]
     names = [
-        f"{JAFFE_PEOPLE[person]}.{code}{take}.{number}.tiff"
+        f"{PEOPLE[person]}.{code}{take}.{number}.tiff"
         for number, (person, code, take) in enumerate(shown, start=1)
     ]
     drawn = in_turn(partial(_draw, folder, seed), range(len(shown)), names, shown)

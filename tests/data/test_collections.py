@@ -13,7 +13,7 @@ import pytest
 from fer_lib.data import collections
 from fer_lib.data.collections import read_collections, read_jaffe, read_kdef, read_rafdb
 from fer_lib.errors import UserError
-from fer_lib.labels import FER_CLASSES
+from fer_lib.labels import FER_CLASSES, JAFFE_EMOTIONS
 from fer_tools.synthetic_faces.other_style import write_jaffe
 
 GREY = cv2.imencode(".jpg", np.full((32, 32), 90, np.uint8))[1].tobytes()
@@ -75,7 +75,7 @@ def test_jaffe(jaffe):
     assert set(found.subject) == set(collections.JAFFE_PEOPLE)
     for file, label, person in zip(found.files, found.labels, found.subject, strict=True):
         code = file.name.split(".")[1][:2]
-        assert collections.JAFFE_EMOTIONS[code] == FER_CLASSES[label]
+        assert JAFFE_EMOTIONS[code] == FER_CLASSES[label]
         assert file.name.startswith(person)
     image = next(found.images())
     assert image.shape == (256, 256) and image.dtype == np.uint8

@@ -174,3 +174,15 @@ def test_an_image_without_a_face_is_of_a_class_of_its_own():
     assert found.probabilities.shape == (2, 8) and found.predicted().tolist() == [3, 7]
     assert found.output("probabilities").sum(axis=1) == pytest.approx(1, abs=2e-3)
     assert found.about["seed"] == 4 and found.names.tolist() == [0, 1]
+
+
+def test_a_detected_curve_counts_faces_that_were_not_found_as_wrong():
+    found = np.zeros((2, 3, 3))
+    found[0] = np.eye(3)  # negative, neutral, positive
+    found[1] = np.eye(3)[[0, 0, 0]]
+    found[1, 2] = np.nan
+    curve = conditions.detected_curve((0, 20), np.array([0, 1, 2]), found)
+    assert curve.right.tolist() == [[True, True, True], [True, False, False]]
+    assert curve.place.tolist() == [0, 20]
+    np.testing.assert_array_equal(curve.valence[0], [-1, 0, 1])
+    assert np.isnan(curve.valence[1, 2]) and curve.shift[1] == pytest.approx(0.5)

@@ -23,7 +23,8 @@ from fer_tools.synthetic_faces.identities import (
     random_identity,
 )
 from fer_tools.synthetic_faces.other_style import write_jaffe
-from fer_tools.synthetic_faces.world import draw_world, video_truth
+from fer_tools.synthetic_faces.poses import people_at_rest, turned_people
+from fer_tools.synthetic_faces.world import draw_world, video_truth, write_videos
 
 SEED = 3
 SMALL = {
@@ -290,3 +291,46 @@ def test_wider_lines_are_darker():
         for lines in (1.0, 3.0)
     )
     assert wide.mean() < thin.mean() - 1
+
+
+def test_further_videos_show_other_people_and_other_emotions(tmp_path):
+    videos = write_videos(tmp_path, SEED, 2, 2.0)
+    assert [video.name for video in videos] == ["drawn_1.mp4", "drawn_2.mp4"]
+    truths = [read_truth(video.with_name(f"{video.stem}_truth.csv")) for video in videos]
+    shown = [set(truth["class"]) for truth in truths]
+    assert shown[0] != shown[1] and all({"happy", "neutral"} < one for one in shown)
+    # The same story: only which negative emotion it is differs.
+    np.testing.assert_array_equal(truths[0].valence, truths[1].valence)
+    frames = []
+    for video, truth in zip(videos, truths, strict=True):
+        with av.open(str(video)) as container:
+            frames.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert len(frames[-1]) == len(truth)
+    assert np.abs(frames[0][0].astype(int) - frames[1][0]).mean() > 5
+    again = write_videos(tmp_path / "again", SEED, 2, 2.0)
+    assert [video.read_bytes() for video in videos] == [video.read_bytes() for video in again]
+
+
+def test_turned_people_are_the_same_people_turned(haar):
+    straight, labels = turned_people(SEED, 2, 0)
+    turned, same = turned_people(SEED, 2, 40)
+    assert straight.shape == turned.shape == (14, 160, 160)
+    assert labels.tolist() == same.tolist() == [*range(7)] * 2
+    # Background stays, the face moves.
+    corner = np.s_[:, :20, :20]
+    np.testing.assert_array_equal(straight[corner], turned[corner])
+    assert np.abs(straight.astype(int) - turned)[:, 40:110, 50:110].mean() > 10
+
+    def found(images):
+        return sum(len(haar.detectMultiScale(image, 1.1, 5, minSize=(32, 32))) for image in images)
+
+    assert found(turned) <= found(straight) and found(straight) >= 13
+
+
+def test_people_at_rest_differ_more_between_than_within():
+    images, person = people_at_rest(SEED, 3, 4)
+    assert images.shape == (12, 160, 160) and person.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    flat = images.reshape(3, 4, -1).astype(float)
+    within = np.abs(flat[:, 0] - flat[:, 1]).mean()
+    between = np.abs(flat[0, 0] - flat[1, 0]).mean()
+    assert between > 2 * within
