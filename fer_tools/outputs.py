@@ -6,6 +6,7 @@ with write(target) as part:  # after it
 """
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from fer_lib.errors import UserError
 from fer_lib.files import whole
+from fer_lib.processes import runs
 
 LONGEST_SHOWN = 80  # characters of a path in a message
 
@@ -96,6 +98,46 @@ def write(target: Path) -> Iterator[Path]:
         yield part
         with part.open("rb") as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink)
+
+
+@contextmanager
+def replace_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `target` when the block ends well.
+
+    Until then `target` is as it was. Whoever is killed leaves either of the two, or, between two
+    renames, the older one beside it, from where the next call brings it back.
+
+    Args:
+        target: a folder that may be replaced, or nothing yet; the one it lies in is made.
+
+    Raises:
+        OSError: before the block, if nothing can be written there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".{target.name}.old")
+    if old.exists() and not target.exists():
+        old.rename(target)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        number = left.name.split(".")[-2]
+        if number.isdecimal() and not runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    new = target.with_name(f".{target.name}.{os.getpid()}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def same(first: Path, second: Path) -> bool:

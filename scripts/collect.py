@@ -1,4 +1,4 @@
-"""Last stage of a study, `python scripts/collect.py STUDY`: its report in `build/STUDY/report`."""
+"""The last stage of a study, `python scripts/collect.py STUDY`: write `build/STUDY/report`."""
 
 import sys
 

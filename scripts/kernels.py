@@ -1,13 +1,13 @@
-"""Kernels that start at once: forks of a process that has loaded the libraries already.
+"""Kernels that start immediately: forks of a process that has already imported the libraries.
 
-To import torch, pandas and matplotlib takes a notebook's kernel some four seconds, and a study has
-twenty notebooks. So the first notebook of a `dvc repro` starts a server, which imports them beside
-the first stage's work; the kernels of later stages are forks of it. It ends with `dvc repro`.
+A notebook's kernel needs about four seconds to import torch, pandas and matplotlib, and a study has
+twenty notebooks. So the first notebook of a `dvc repro` starts a server, which imports them during
+the first stage; the kernels of later stages are forks of it. The server ends with `dvc repro`.
 
-Only on Linux: elsewhere a process that has loaded these libraries cannot be forked safely. Wherever
-the server is not ready, or is not wanted (FER_FORK=0), a kernel starts as it always does.
+Only on Linux: elsewhere a process that has loaded these libraries cannot be forked safely. If the
+server is not ready, or disabled (FER_FORK=0), a kernel starts in the ordinary way.
 
-    python scripts/kernels.py SOCKET PID     # what `start` runs: serve until process PID is gone
+    python scripts/kernels.py SOCKET PID     # run by `start`: serve until process PID has ended
 """
 
 import contextlib
@@ -36,7 +36,7 @@ LIBRARIES = (
 
 
 class ForkedKernel:
-    """A forked kernel, with what `jupyter_client` asks of a `subprocess.Popen`."""
+    """A forked kernel, with the methods of `subprocess.Popen` that `jupyter_client` uses."""
 
     stdin = stdout = stderr = None
 
@@ -45,19 +45,19 @@ class ForkedKernel:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """None while it runs; it is not our child, so how it ended is not known."""
+        """None while it runs, then 0: it is not a child process, so its exit status is unknown."""
         if self.returncode is None and not runs(self.pid):
             self.returncode = 0
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Until it has ended."""
+        """Wait until it has ended."""
         while self.poll() is None:
             time.sleep(0.05)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """A signal to it, if it is there."""
+        """Send a signal, if the process exists."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
@@ -71,7 +71,7 @@ class ForkedKernel:
 
 
 def use() -> None:
-    """From now on `jupyter_client` starts kernels as forks, where `dvc repro` runs this process."""
+    """Make `jupyter_client` start kernels as forks, if this process was started by `dvc repro`."""
     parent = os.getppid()
     if sys.platform != "linux" or os.environ.get("FER_FORK") == "0" or not _is_dvc(parent):
         return
@@ -88,7 +88,7 @@ def use() -> None:
 
 
 def start(pid: int) -> None:
-    """Start the server that ends with process `pid`, unless there is one; do not wait for it."""
+    """Start the server that ends with process `pid`, unless it exists; do not wait for it."""
     folder = _folder(pid)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -100,13 +100,13 @@ def start(pid: int) -> None:
 
 
 def fork(pid: int, command: list[str], env: dict[str, str] | None) -> ForkedKernel:
-    """A kernel from the server of process `pid`: what `command`, with "-m" in it, would start.
+    """Get a kernel for `command`, which contains "-m", from the server of process `pid`.
 
     Raises:
-        OSError: if the server is not there, not ready yet, or somebody else's.
+        OSError: if the server does not exist, is not ready yet, or belongs to another user.
     """
     if _folder(pid).stat().st_uid != os.getuid():
-        raise PermissionError(f"{_folder(pid)} is somebody else's")
+        raise PermissionError(f"{_folder(pid)} belongs to another user")
     request = {
         "arguments": command[command.index("-m") + 1 :], "folder": os.getcwd(),
         "environment": dict(os.environ if env is None else env), "client": os.getpid(),
@@ -116,19 +116,19 @@ def fork(pid: int, command: list[str], env: dict[str, str] | None) -> ForkedKern
         with connection.makefile("rw") as stream:
             stream.write(json.dumps(request) + "\n")
             stream.flush()
-            answer = stream.readline()
-    if not answer:
+            reply = stream.readline()
+    if not reply:
         raise ConnectionError("the server ended")
-    return ForkedKernel(int(answer))
+    return ForkedKernel(int(reply))
 
 
 def serve(path: Path, pid: int) -> None:
-    """Load the libraries, then fork a kernel for every request, until process `pid` is gone."""
+    """Load the libraries, then fork a kernel for every request, until process `pid` has ended."""
     threading.Thread(target=_end_with, args=(pid, path.parent), daemon=True).start()
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as kernels have it
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in a kernel
     for library in LIBRARIES:
         importlib.import_module(library)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended kernels leave nothing behind
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended kernels do not become zombies
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -142,7 +142,7 @@ def serve(path: Path, pid: int) -> None:
 
 
 def _become_kernel(connection: socket.socket, request: dict) -> None:
-    """In the fork: be what `python -m ARGUMENTS` would be, and end with the client."""
+    """In the fork: run `python -m ARGUMENTS`, and end with the client."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(request["folder"])
@@ -161,7 +161,7 @@ def _become_kernel(connection: socket.socket, request: dict) -> None:
 
 
 def _end_with(pid: int, folder: Path | None = None) -> None:
-    """End this process when another one is gone; remove the folder."""
+    """End this process when process `pid` has ended; remove the folder."""
     while runs(pid):
         time.sleep(POLL)
     if folder is not None:
@@ -172,12 +172,12 @@ def _end_with(pid: int, folder: Path | None = None) -> None:
 
 
 def _is_dvc(pid: int) -> bool:
-    """Whether a process is one of DVC's commands."""
+    """Whether a process is a DVC command."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"dvc" in {word.rpartition(b"/")[2] for word in words}
+    return b"dvc" in {argument.rpartition(b"/")[2] for argument in arguments}
 
 
 def _folder(pid: int) -> Path:

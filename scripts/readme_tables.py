@@ -1,7 +1,7 @@
 """Write the README's tables from the committed figures: `python scripts/readme_tables.py [--check]`
 
-A table stands between `<!-- table: STUDY WHAT -->` and `<!-- end -->`: "paper A" is the study on
-real faces beside paper A, "paper elsewhere" how its networks do on other faces. With --check
+A table is between `<!-- table: STUDY WHAT -->` and `<!-- end -->`: "paper A" is the study on real
+faces compared with paper A, "paper elsewhere" how its networks do on other faces. With --check
 nothing is written, and the exit status is 1 if a table differs from its figures.
 """
 
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"(<!-- table: (\w+) (A|B|elsewhere) -->\n).*?(<!-- end -->)"
 
 
 def with_tables(text: str) -> str:
-    """The README's text with every table made anew."""
+    """The README's text with every table updated."""
 
     def table(match: re.Match) -> str:
         summary = README.parent / "reports" / match[2] / "summary.json"
@@ -33,12 +33,12 @@ def with_tables(text: str) -> str:
 def main() -> int:
     """Command line."""
     text = README.read_text()
-    fresh = with_tables(text)
+    updated = with_tables(text)
     if "--check" in sys.argv[1:]:
-        if fresh != text:
+        if updated != text:
             print("README.md: a table differs from its figures; run scripts/readme_tables.py")
-        return int(fresh != text)
-    README.write_text(fresh)
+        return int(updated != text)
+    README.write_text(updated)
     return 0
 
 

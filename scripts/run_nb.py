@@ -1,13 +1,13 @@
 """Run one notebook as a stage: `python scripts/run_nb.py NOTEBOOK OUTPUT_FOLDER name=value ...`
 
-Papermill does the work; around it stand the things a DVC stage needs:
-- while it runs, the notebook lies in `OUT/X.pid123.running.ipynb` (its process), so that a failed
-  one stays for reading and `OUT/X.ipynb` is whole or absent;
+Papermill runs the notebook; this script adds what a DVC stage needs:
+- while it runs, the notebook is in `OUT/X.pid123.running.ipynb` (with the process id), so that a
+  failed notebook can be read and `OUT/X.ipynb` is complete or absent;
 - it ends with the process that started it, and its kernel with it;
-- afterwards times, ids and versions are dropped, so that the same work gives the same bytes;
+- afterwards times, ids and versions are removed, so that equal runs give equal bytes;
 - progress bars written by `fer_lib.progress` are copied to the terminal;
-- an error is reported in a few lines: a `UserError` as its sentence;
-- a notebook that raises `LeftOut` has nothing to do here, and ends well.
+- an error is reported in a few lines: a `UserError` as its message;
+- a notebook that raises `LeftOut` has nothing to do, and ends with status 0.
 """
 
 import os
@@ -22,14 +22,14 @@ from fer_lib.files import remove_stale
 from fer_lib.processes import end_with_parent
 
 if __name__ == "__main__":
-    end_with_parent()  # first of all: the imports below take their time
+    end_with_parent()  # first, because the imports below take seconds
 
 import yaml
 
 from fer_lib.processes import usable_cores
 
-# Checking addresses inside JSON needs a grammar that takes two seconds to build, at every start. A
-# notebook has none to check, and jsonschema does without where this module cannot be imported.
+# This module builds a grammar for checking URLs in JSON, two seconds at every start. A notebook has
+# no such URLs, and jsonschema works without the module if it cannot be imported.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 import kernels  # noqa: E402
@@ -47,11 +47,11 @@ from fer_lib.paths import scratch_folder  # noqa: E402
 
 ERROR_TAG = "papermill-error-cell-tag"  # of the cells that papermill adds to a failed notebook
 START_TIMEOUT = 300  # seconds; a busy computer with one core has needed 40
-ARROW = re.compile("^-+> .*", re.MULTILINE)  # the line of a frame at which it went wrong
+ARROW = re.compile("^-+> .*", re.MULTILINE)  # the line of a stack frame at which the error occurred
 
 
 def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what differs between two equal runs: times, ids, versions, how output was split."""
+    """Remove what differs between two equal runs: times, ids, versions, how output was split."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for number, cell in enumerate(notebook.cells):
@@ -64,7 +64,7 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def seconds_of_work(notebook: nbformat.NotebookNode) -> float:
-    """How long papermill says the cells took, without those that begin with an import."""
+    """The cells' duration according to papermill, without cells that begin with an import."""
     return sum(
         cell.metadata.papermill.duration or 0
         for cell in notebook.cells
@@ -73,7 +73,7 @@ def seconds_of_work(notebook: nbformat.NotebookNode) -> float:
 
 
 def joined_streams(outputs: list) -> list:
-    """Neighbouring pieces of one stream as one piece; papermill cuts them where the clock says."""
+    """Join neighboring parts of one stream; where papermill splits them depends on the time."""
     joined: list = []
     for output in outputs:
         last = joined[-1] if joined else {}
@@ -84,21 +84,21 @@ def joined_streams(outputs: list) -> list:
     return joined
 
 
-def in_short(error: PapermillExecutionError) -> str:
-    """What a reader needs of a failed cell: a `UserError`'s sentence, or where it went wrong.
+def short_report(error: PapermillExecutionError) -> str:
+    """The error of a failed cell: a `UserError`'s message, or a shortened traceback.
 
-    That is the line of the cell and the innermost one, of all the lines between and around them.
+    The traceback has only the line of the cell and the innermost line.
     """
     if error.ename == UserError.__name__:
         return f"Error: {error.evalue}"
     frames = [strip_color(part) for part in error.traceback]
-    found = [(frame.splitlines()[0], line[0]) for frame in frames if (line := ARROW.search(frame))]
-    shown = [line for place in dict.fromkeys([*found[:1], *found[-1:]]) for line in place]
-    return "\n".join([*shown, f"{error.ename}: {error.evalue}"])
+    places = [(frame.splitlines()[0], line[0]) for frame in frames if (line := ARROW.search(frame))]
+    lines = [line for place in dict.fromkeys([*places[:1], *places[-1:]]) for line in place]
+    return "\n".join([*lines, f"{error.ename}: {error.evalue}"])
 
 
 def cut_where_left_out(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """End a notebook at the cell that raised `LeftOut`, with the sentence as that cell's output."""
+    """End a notebook at the cell that raised `LeftOut`, with the message as that cell's output."""
     cells = [c for c in notebook.cells if ERROR_TAG not in c.metadata.get("tags", [])]
     for place, cell in enumerate(cells):
         for output in cell.get("outputs", []):
@@ -111,7 +111,7 @@ def cut_where_left_out(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
 
 
 def copy_to_terminal(path: Path, stop: threading.Event) -> None:
-    """Show what is appended to `path` on standard error until `stop` is set."""
+    """Copy what is appended to `path` to standard error until `stop` is set."""
     with path.open() as file:
         while True:
             ending = stop.is_set()
@@ -124,7 +124,7 @@ def copy_to_terminal(path: Path, stop: threading.Event) -> None:
 
 
 def run(source: Path, out: Path, parameters: dict) -> int:
-    """Execute `source` with `parameters` into `out`; exit status 0, or 1 with the error shown."""
+    """Run `source` with `parameters` into `out`; exit status 0, or 1 with the error printed."""
     out.mkdir(parents=True, exist_ok=True)
     name = target_name(source, parameters)
     running, target = out / f"{name}.pid{os.getpid()}.running.ipynb", out / f"{name}.ipynb"
@@ -134,11 +134,11 @@ def run(source: Path, out: Path, parameters: dict) -> int:
         bars = Path(folder) / "bars"
         bars.touch()
         os.environ["FER_PROGRESS_FILE"] = str(bars)
-        # The user's own start-up files change nothing here, and HOME need not be writable.
+        # The user's IPython start-up files have no effect, and HOME need not be writable.
         os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
         # More threads than cores wait for each other.
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
-        if not os.access(Path.home(), os.W_OK):  # else a warning would stand in the notebook
+        if not os.access(Path.home(), os.W_OK):  # else the notebook would contain a warning
             os.environ.setdefault("MPLCONFIGDIR", str(scratch_folder() / "matplotlib"))
         # A kernel of this environment, whatever "python3" means to the user's Jupyter.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -149,26 +149,26 @@ def run(source: Path, out: Path, parameters: dict) -> int:
             papermill.execute_notebook(
                 source, running, parameters, kernel_name="python3", progress_bar=False,
                 start_timeout=START_TIMEOUT,
-                # The kernel's own talk about its transport and its end; errors of cells still show.
+                # Hides the kernel's log messages; errors of cells are still shown.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename != LeftOut.__name__:
-                print(in_short(error), file=sys.stderr)
-                print(f"{source} failed; read how far it came in {running}", file=sys.stderr)
+                print(short_report(error), file=sys.stderr)
+                print(f"{source} failed; see how far it came in {running}", file=sys.stderr)
                 return 1
             print(f"{source}: {error.evalue}", file=sys.stderr)
         except DeadKernelError:
             print(
-                f"{source}: its process was ended from outside, most likely because the computer's "
-                "memory was full: close other programs, or lower batch_size in params.yaml.",
+                f"{source}: its process was killed, most likely because the computer ran out of "
+                "memory: close other programs, or lower batch_size in params.yaml.",
                 file=sys.stderr,
             )
             return 1
-        except RuntimeError as error:  # from the kernel's start; those of cells come as above
+        except RuntimeError as error:  # from the kernel's start; errors of cells are handled above
             print(
-                f"{source}: its kernel does not start ({error}): install the environment anew "
-                "(`uv sync`), and let programs on this computer talk to 127.0.0.1.",
+                f"{source}: its kernel does not start ({error}): reinstall the environment "
+                "(`uv sync`), and allow local connections to 127.0.0.1.",
                 file=sys.stderr,
             )
             return 1

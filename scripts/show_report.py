@@ -1,6 +1,6 @@
 """Check a finished study's record and print its tables: `python scripts/show_report.py STUDY`
 
-Exit status 1, with a sentence, if a rendered notebook holds an error.
+Exit status 1, with a message, if a rendered notebook contains an error.
 """
 
 import json
@@ -14,15 +14,17 @@ from fer_tools.record.report import errors_in, reproduction_table
 
 
 def show(study: str) -> int:
-    """Print the reproduction tables of `build/<study>/report`; the exit status."""
+    """Print the reproduction tables of `build/<study>/report`; returns the exit status."""
     reports = build_folder(study) / "report"
     for notebook in sorted(reports.glob("notebooks/*.ipynb")):
-        if found := errors_in(notebook):
-            print(f"{notebook} holds an error ({found[0]}): run its stage again.", file=sys.stderr)
+        if errors := errors_in(notebook):
+            print(
+                f"{notebook} contains an error ({errors[0]}): run its stage again.", file=sys.stderr
+            )
             return 1
     console, figures = Console(), json.loads((reports / "summary.json").read_text())
     for paper in "AB":
-        table = Table(title=f"The {study} study beside paper {paper}")
+        table = Table(title=f"The {study} study compared with paper {paper}")
         rows = reproduction_table(figures, paper)
         for column in rows.columns[:-1]:
             table.add_column(column)
@@ -31,7 +33,7 @@ def show(study: str) -> int:
         console.print(table)
     folder = f"build/{study}/report"
     console.print(
-        f"Read on: {folder}/notebooks/80_report.ipynb; every figure: {folder}/summary.json"
+        f"The report: {folder}/notebooks/80_report.ipynb; all figures: {folder}/summary.json"
     )
     return 0
 

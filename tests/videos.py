@@ -7,9 +7,9 @@ import av
 import numpy as np
 
 from fer_lib.faces.detection import Box
-from fer_lib.inference.backend import Prediction
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_lib.models.card import Card
+from fer_tools.inference.backend import Prediction
 from fer_tools.rtfer.engine import FaceObservation
 
 WIDTH, HEIGHT = 64, 48

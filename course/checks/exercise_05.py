@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import ruptures
 
-from fer_lib.inference.valence import valence, valence_probabilities
+from fer_lib.evaluation.valence import valence, valence_probabilities
 from fer_lib.labels import FER_CLASSES
 from fer_tools.course.expectations import array, holds, same
 from fer_tools.rtfer.smoothing import LiveSmoother

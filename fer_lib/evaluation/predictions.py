@@ -69,7 +69,7 @@ class Predictions:
                 were 1; "valence" the seven summed to three (surprise belongs to none).
         """
         if name == "valence":
-            from fer_lib.inference.valence import valence_probabilities
+            from fer_lib.evaluation.valence import valence_probabilities
 
             return valence_probabilities(self.output("probabilities"), FER_CLASSES)
         stored = self.flipped if name == "flipped" else self.probabilities

@@ -14,7 +14,7 @@ from fer_lib.errors import UserError
 from fer_tools.outputs import explain
 
 if TYPE_CHECKING:
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
 
 SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
 
@@ -73,7 +73,7 @@ def interrupt_when_told_to_end() -> None:
 
 
 def load_model(model: str, device: str) -> "Recognizer":
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
 
     recognizer = Recognizer.load(model, device)
     card = recognizer.card

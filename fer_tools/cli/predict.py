@@ -12,6 +12,7 @@ from fer_tools.cli.common import (
     ValenceFrom,
     load_model,
 )
+from fer_tools.rtfer.defaults import MODEL, SMALLEST_IN_IMAGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ def predict(
         typer.Option(
             metavar="NAME|FILE", help="fer13-7, fer13-3, ckplus-7, ferplus-7-vgg, or a file."
         ),
-    ] = "fer13-7",
+    ] = MODEL,
     faces_are_cropped: Annotated[
         bool,
         typer.Option(
@@ -76,7 +77,7 @@ def predict(
     files = list_images(paths, lambda message: typer.echo(message, err=True))
     if out is not None:
         out = target_file(out, files, TABLES)
-    detector = WholeImage() if faces_are_cropped else HaarDetector()
+    detector = WholeImage() if faces_are_cropped else HaarDetector(smallest=SMALLEST_IN_IMAGE)
     engine = Engine(load_model(model, device), detector, margin=margin, valence_from=valence.value)
     unread: list[Path] = []
     with progress_bar(len(files), "images", unit="image") as bar:

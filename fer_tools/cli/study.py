@@ -166,9 +166,9 @@ def info() -> None:
     """Show versions, the project's folder, how this computer trains, and the available models."""
     from importlib.metadata import version
 
-    from fer_lib.inference.recognizer import find_weights
     from fer_lib.labels import TASKS
     from fer_lib.paths import project_root
+    from fer_tools.inference.recognizer import find_weights
     from fer_tools.study.computer import describe_computer
 
     packages = ("fer-study", "torch", "onnxruntime", "opencv-python-headless", "av", "dvc")

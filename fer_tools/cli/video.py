@@ -15,6 +15,7 @@ from fer_tools.cli.common import (
     interrupt_when_told_to_end,
     load_model,
 )
+from fer_tools.rtfer.defaults import DETECTOR, EVERY, MODEL, SMALLEST_FACE, SMOOTHING_SECONDS
 
 
 class FaceDetector(StrEnum):
@@ -22,6 +23,9 @@ class FaceDetector(StrEnum):
 
     haar = "haar"
     yunet = "yunet"
+
+
+DEFAULT_DETECTOR = FaceDetector(DETECTOR)
 
 
 def video(
@@ -34,22 +38,22 @@ def video(
     ],
     detector: Annotated[
         FaceDetector, typer.Option(help="haar needs no model file; yunet is better and faster.")
-    ] = FaceDetector.haar,
+    ] = DEFAULT_DETECTOR,
     smooth: Annotated[
         float,
         typer.Option(
             min=0, max=60, metavar="S", help="Time constant of smoothing in seconds; 0: none."
         ),
-    ] = 0.4,
+    ] = SMOOTHING_SECONDS,
     every: Annotated[
         int, typer.Option(min=1, max=100, metavar="K", help="Detect faces in every K-th frame.")
-    ] = 1,
+    ] = EVERY,
     no_annotate: Annotated[
         bool, typer.Option("--no-annotate", help="Do not write the annotated video.")
     ] = False,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="fer13-3, fer13-7, ferplus-7-vgg, or a file.")
-    ] = "fer13-3",
+        str, typer.Option(metavar="NAME|FILE", help="fer13-7, fer13-3, ferplus-7-vgg, or a file.")
+    ] = MODEL,
     valence: VALENCE_OPTION = ValenceFrom.classes,
     smallest_face: Annotated[
         float,
@@ -57,7 +61,7 @@ def video(
             min=0.02, max=1, metavar="SHARE",
             help="Smallest face, as a share of the frame's shorter side.",
         ),
-    ] = 0.2,
+    ] = SMALLEST_FACE,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run was broken off.")
     ] = False,
@@ -125,7 +129,7 @@ def serve_app(
     ] = None,
     detector: Annotated[
         str, typer.Option(metavar="haar|yunet", help="Initial face detector.")
-    ] = "haar",
+    ] = DETECTOR,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,

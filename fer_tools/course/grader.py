@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from fer_lib.errors import UserError
 from fer_lib.paths import project_root
 from fer_tools.course.expectations import Wrong
+from fer_tools.course.limits import limit_this_process
 
 NOT_DONE = "not done yet"  # what a starter raises
 SETUP = "setup"
@@ -264,6 +265,7 @@ def check_notebook(exercise: Exercise, seconds: float = SECONDS) -> Iterator[Res
 def _work(exercise: Exercise, todo: list[str], report: Connection) -> None:
     """Run the set-up, the answers, then the checks; report the end of each part and each result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills us
+    limit_this_process()
     checks = load_checks(exercise.number)
     namespace: dict[str, Any] = {"__name__": "exercise"}
     with redirect_stdout(io.StringIO()):

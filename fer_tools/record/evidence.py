@@ -1,9 +1,9 @@
-"""Published figures with the counts to recompute them, and without labels.
+"""Published figures with the counts to recompute them, but without labels.
 
-A figure such as an accuracy needs predictions and labels, and the labels may not be passed on. But
-it depends only on how often each prediction met each label. These counts are stored beside the
-figure. `fer verify` recomputes the figure from them, intervals included, and compares the counts
-with the stored predictions. With the data at hand it recounts them as well.
+A figure such as an accuracy needs predictions and labels, and the labels must not be distributed.
+But it depends only on how often each label occurs with each prediction. These counts are stored
+with the figure. `fer verify` recomputes the figure from them, including the interval, and compares
+the counts with the stored predictions. If the data is available it recounts them as well.
 
 N images, K classes, S networks (seeds).
 """
@@ -32,9 +32,9 @@ class Evidence:
         seed: of the bootstrap.
 
     Attributes:
-        figures: by key: what `published.figure` returns.
-        tables: by name: counts.
-        recipes: by key: which tables a figure is computed from, and how.
+        figures: from key to what `published.figure` returns.
+        tables: from name to counts.
+        recipes: from key to the tables and the metric that a figure is computed from.
     """
 
     def __init__(self, stage: str, *, resamples: int, seed: int) -> None:
@@ -76,9 +76,9 @@ class Evidence:
             target: what the labels are, such as "label" or "FER+ plurality".
             where: which images, such as "PrivateTest"; with `target` it names the table.
             output: see `Predictions.output`.
-            mask: (N,) bool, which images; must not depend on labels.
+            mask: (N,) bool, which images are used; must not depend on labels.
             metric: see `value_of`.
-            groups: (N,) what each image belongs to, such as its subject; whole groups are drawn.
+            groups: (N,) group of each image, such as its subject; whole groups are resampled.
             about: split, protocol and seeds of `published.figure`.
         """
         networks = [of] if isinstance(of, str) else list(of)
@@ -153,7 +153,7 @@ class Evidence:
             targets: (N, 7) in [0, 1].
             values: (N, 7) predicted.
             baseline: (7,) a constant prediction: the training mean.
-            metric: "rmse", "rmse.K" of the K-th emotion, "ccc", or "baseline_rmse".
+            metric: "rmse", "rmse.K" for emotion K, "ccc", or "baseline_rmse".
         """
         t, r = targets.astype(np.float64), values.astype(np.float64)
         sums = {"t": t, "r": r, "tt": t * t, "rr": r * r, "tr": t * r}
@@ -200,11 +200,11 @@ def count_cells(rows: np.ndarray, groups: np.ndarray | None = None) -> dict:
 
     Args:
         rows: (1 + S, N) int: labels, then the predictions of each network.
-        groups: (N,) what each image belongs to.
+        groups: (N,) group of each image.
 
     Returns:
         cells: the C combinations that occur, sorted; counts: how often, (C,), or with groups
-        (G, C), a row a group. Groups are sorted by their counts, so that none is identified.
+        (G, C), one row per group. Groups are sorted by their counts, so that none is identified.
     """
     cells, member = np.unique(rows, axis=1, return_inverse=True)
     member = member.ravel()
@@ -219,10 +219,10 @@ def count_cells(rows: np.ndarray, groups: np.ndarray | None = None) -> dict:
 
 
 def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> dict[str, float]:
-    """A figure from its tables: value, n (images), and where they exist low, high, spread.
+    """A figure from its tables: value, n (images), and if they exist low, high, spread.
 
     Args:
-        tables: one; for "ece" one a network.
+        tables: one; for "ece" one per network.
         metric: "accuracy", "macro_f1", "macro_recall", "recall.K", "predicted.K" (how often
             class K is predicted), "share.K" (the fraction of label K among labels above 0),
             "worst_tenth" and "best_tenth" (the accuracy of those groups), "difference.METRIC" (of
@@ -244,7 +244,10 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
         return found | ({"spread": 100 * errors.std(ddof=1)} if len(errors) > 1 else {})
     if kind == "intensity":
         return _of_intensities(tables[0], metric, resamples, seed)
-    raise UserError(f"evidence of the kind {kind!r} does not give {metric!r}: restore the record.")
+    raise UserError(
+        f"{metric!r} cannot be computed from evidence of the kind {kind!r}: restore the record "
+        "with `git checkout`."
+    )
 
 
 def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[str, float]:
@@ -329,8 +332,8 @@ def _metric(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _ece(table: Mapping) -> float:
-    confidence, right = np.array(table["confidence"]), np.array(table["right"])
-    return float(np.abs(confidence - right).sum() / sum(table["images_in_bin"]))
+    confidence, correct = np.array(table["confidence"]), np.array(table["right"])
+    return float(np.abs(confidence - correct).sum() / sum(table["images_in_bin"]))
 
 
 def _of_intensities(table: Mapping, metric: str, resamples: int, seed: int) -> dict[str, float]:
@@ -355,7 +358,7 @@ def _of_intensities(table: Mapping, metric: str, resamples: int, seed: int) -> d
 
 
 def ranges(names: np.ndarray) -> list | None:
-    """Rows of FER2013 as [first, last] pairs; None for CK+, of which all images are used."""
+    """Rows of FER2013 as [first, last] pairs; None for CK+, whose images are all used."""
     if names.dtype.kind not in "iu":
         return None
     ends = np.flatnonzero(np.diff(names) != 1)
@@ -364,7 +367,7 @@ def ranges(names: np.ndarray) -> list | None:
 
 
 def chosen_by(images: list | None, names: np.ndarray) -> np.ndarray:
-    """(N,) bool: which of `names` lie in the `ranges` of a table."""
+    """(N,) bool: which of `names` are in the `ranges` of a table."""
     if images is None:
         return np.ones(len(names), dtype=bool)
     wanted = np.concatenate([np.arange(first, last + 1) for first, last in images])
@@ -372,7 +375,7 @@ def chosen_by(images: list | None, names: np.ndarray) -> np.ndarray:
 
 
 def write(path: Path, tables: Mapping[str, dict], recipes: Mapping[str, dict]) -> None:
-    """Write evidence as JSON, one line a table, atomically."""
+    """Write evidence as JSON, one line per table, atomically."""
 
     def block(entries: Mapping[str, dict]) -> str:
         lines = [
@@ -386,10 +389,10 @@ def write(path: Path, tables: Mapping[str, dict], recipes: Mapping[str, dict]) -
 
 
 def read(path: Path) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Read what `write` wrote: tables, and recipes.
+    """Read evidence: tables and recipes.
 
     Raises:
-        UserError: if the file is missing or holds something else.
+        UserError: if the file is missing or contains something else.
     """
     try:
         content = json.loads(path.read_text())
@@ -398,5 +401,5 @@ def read(path: Path) -> tuple[dict[str, dict], dict[str, dict]]:
         raise UserError(f"{path} is missing: restore it with `git checkout`.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} holds no evidence ({error}): restore it with `git checkout`."
+            f"{path} contains no evidence ({error}): restore it with `git checkout`."
         ) from None

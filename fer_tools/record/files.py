@@ -1,9 +1,9 @@
 """A study's report in `build/STUDY/report`, and its published record in `reports/STUDY`.
 
 A run collects its report: rendered notebooks, figures, predictions, evidence, weights. Git ignores
-it, so a run changes no file of the repository. `publish` makes it the record. `restore` copies the
-published networks and predictions to where the evaluation notebooks read them, so that these run
-without any training.
+it, so a run changes no file of the repository. `publish` copies it to the record. `restore` copies
+the published networks and predictions to the folder that the evaluation notebooks read, so that
+these run without training.
 """
 
 import base64
@@ -23,7 +23,7 @@ from fer_tools.record import evidence
 from fer_tools.record.report import HEADLINES, errors_in
 
 LINE = Path("figures/70_video_valence/line.png")  # the README shows it
-# The stages that train nothing, in the order of their dependencies.
+# The stages without training, in the order of their dependencies.
 EVALUATION = (
     "evaluate_fer13", "evaluate_intensity", "evaluate_ckplus", "seeds", "look_inside",
     "show_errors", "search_faults", "draw_valence_line", "carry_over", "report", "collect",
@@ -39,7 +39,7 @@ def record_folder(study: str) -> Path:
 def collect(study: str) -> None:
     """Write `build/STUDY/report` from the outputs of the stages.
 
-    `summary.json` holds all figures, `metrics.json` only the headline figures, for `dvc metrics`.
+    `summary.json` has all figures, `metrics.json` only the headline figures, for `dvc metrics`.
     """
     build = build_folder(study)
     out = build / "report"
@@ -47,7 +47,7 @@ def collect(study: str) -> None:
     for notebook in sorted([*build.glob("[0-9]*.ipynb"), *build.glob("teachers/*.ipynb")]):
         if ".running" not in notebook.suffixes:
             copy(notebook, out / "notebooks" / notebook.name)
-    if (build / LINE).exists():  # not where there is no video
+    if (build / LINE).exists():  # missing if there is no video
         copy(build / LINE, out / LINE)
     for curve in sorted(build.glob("curves/*/plots/metrics/*.tsv")):
         copy(curve, out / "curves" / curve.parents[2].name / curve.name)
@@ -71,17 +71,17 @@ def collect(study: str) -> None:
 
 
 def publish(study: str) -> Path:
-    """Make the report of the last run the record in the repository; returns its folder.
+    """Copy the report of the last run to the record in the repository; returns its folder.
 
     Raises:
-        UserError: if there is no report, or one of its notebooks holds an error.
+        UserError: if there is no report, or one of its notebooks contains an error.
     """
     report, record = build_folder(study) / "report", record_folder(study)
     if not (report / "summary.json").is_file():
-        raise UserError(f"{report} holds no report: run `uv run fer study {study}` first.")
+        raise UserError(f"{report} contains no report: run `uv run fer study {study}` first.")
     for notebook in sorted(report.glob("notebooks/*.ipynb")):
-        if found := errors_in(notebook):
-            raise UserError(f"{notebook} holds an error ({found[0]}): run its stage again.")
+        if errors := errors_in(notebook):
+            raise UserError(f"{notebook} contains an error ({errors[0]}): run its stage again.")
     fresh, old = (record.with_name(f".{study}.{name}") for name in ("fresh", "old"))
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,25 +97,25 @@ def restore(study: str) -> None:
     """Copy the published networks, predictions and training notebooks to `build/STUDY`.
 
     Raises:
-        UserError: if the record has no predictions, or a network trained by the user is there,
-            which is never overwritten.
+        UserError: if the record has no predictions, or the folder has a network trained by the
+            user, which is never overwritten.
     """
     record, build = record_folder(study), build_folder(study)
     if not list(record.glob("predictions/*.npz")):
         raise UserError(
             f"{record / 'predictions'} is empty: restore it with `git checkout reports`."
         )
-    wanted = dict(published_files(record, build))
-    for source, target in wanted.items():
+    files = dict(published_files(record, build))
+    for source, target in files.items():
         trained = target.suffix == ".safetensors" and target.exists()
         if trained and not filecmp.cmp(source, target, shallow=False):
             raise UserError(
-                f"{target} is a network of your own training, which the published one would "
-                f"replace: move {build} away first, or leave --published out."
+                f"{target} is a network that you trained, and the published one would replace it: "
+                f"move {build} away first, or omit --published."
             )
     for folder in ("predictions", "folds"):
         shutil.rmtree(build / folder, ignore_errors=True)
-    for source, target in wanted.items():
+    for source, target in files.items():
         copy(source, target)
     figures = build / "figures" / "30_train-fer13-7"
     for name, png in zip(REPORTED, images_in(build / "30_train-fer13-7.ipynb"), strict=False):
@@ -124,7 +124,7 @@ def restore(study: str) -> None:
 
 
 def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
-    """Each file of a record that replaces a training, and its place in `build`."""
+    """Each file of a record that replaces a training, and its path in `build`."""
     for file in sorted(record.glob("weights/*.safetensors")):
         folder = build / "intensity" / file.stem if file.stem.startswith("ferplus") else build
         yield file, folder / file.name
@@ -151,6 +151,6 @@ def images_in(notebook: Path) -> list[bytes]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy one file, and create its folder."""
+    """Copy a file, and create the folder of the target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -1,15 +1,15 @@
-"""The golden training: whether the training code still computes what it did when it was recorded.
+"""The golden training: does the training code still reproduce its recorded results?
 
-Training the paper study takes hours; a moved module or a mended comment is no reason for it. Here
-each training notebook of the study is run as its stage runs it, on a few generated faces, with a
-tiny network and a few steps (`studies/golden/params.yaml`), in seconds and on the CPU. Its loss
-trace, and a summary of each tensor of its final weights, must be those of
-`studies/golden/record.json`. `fer record renew` (`record.py`) relies on it.
+Training the paper study takes hours, which a moved module or a corrected comment should not
+require. Here each training notebook of the study runs as in its stage, on a few generated faces,
+with a tiny network and a few steps (`studies/golden/params.yaml`), in seconds and on the CPU. Its
+losses, and a summary of each tensor of its final weights, must equal those of
+`studies/golden/record.json`. `fer record renew` (`renew.py`) relies on it.
 
 A case is one notebook with one task, and depends on no other case: it begins with random weights
-that are drawn here. What runs is the notebook itself, so that its own lines are proven as well.
+that are generated here. The notebook itself is run, so that its own code is checked as well.
 
-Not seen here: what only a GPU does (CUDA graphs, bfloat16, `torch.compile`), and several processes.
+Not covered: what only a GPU does (CUDA graphs, bfloat16, `torch.compile`), and several processes.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from fer_lib.data.arrays import CkPlus, Fer13, save_ckplus, save_fer13
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES
 
-# What is used of the study's own code, to make the input of a case; all else the notebooks import.
+# The study's code that writes the input of a case; everything else is imported by the notebooks.
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import Encoder, MSFERNet
 from fer_lib.models.weights import save_weights
@@ -49,13 +49,13 @@ FOLDER = Path("studies") / STUDY  # in the project: params.yaml and record.json
 
 # In double precision AVX2, AVX-512 and SSE agree in all six digits of the record.
 TOLERANCE = 1e-4  # relative
-SMALLEST = 1e-3  # size of a number below which it counts as this
+SMALLEST = 1e-3  # the tolerance of smaller values is that of this value
 SUMMARY = ("mean", "deviation", "projection")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training notebook, by its name without the ending, and the task it is run for, if any."""
+    """A training notebook, by its name without suffix, and the task it is run for, if any."""
 
     notebook: str
     task: str = ""
@@ -75,12 +75,12 @@ Result = dict[str, dict[str, Any]]
 
 
 def run(name: str) -> Result:
-    """Run a case and tell what it computed.
+    """Run a case and return its results.
 
     Returns:
         For each training run of the case, by the title of its checkpoint: `history`, the rows of
-        `loop.fit` without the epoch's number, and `weights`, for each tensor what
-        `summarize` says; for each fold of a cross-validation, `weights` of its logits.
+        `loop.fit` without the epoch's number, and `weights`, the result of `summarize` for each
+        tensor; for each fold of a cross-validation, `weights` of its logits.
 
     Raises:
         UserError: if the notebook fails, naming notebook and error.
@@ -91,7 +91,7 @@ def run(name: str) -> Result:
     torch.set_num_threads(1)  # sums in one order, and faster for a network this small
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("params.yaml").write_text(params, encoding="utf-8")
-        Path("fer_lib").mkdir()  # with params.yaml the sign of a project, see `project_root`
+        Path("fer_lib").mkdir()  # with params.yaml this marks a project, see `project_root`
         _write_inputs(Path("build") / STUDY)
         try:
             _execute(notebooks / f"{case.notebook}.ipynb", study=STUDY, task=case.task)
@@ -101,25 +101,25 @@ def run(name: str) -> Result:
 
 
 def compare(recorded: Result, found: Result) -> list[str]:
-    """What is not as recorded, within `TOLERANCE`: a line each, the largest first.
+    """The differences from the record that exceed `TOLERANCE`, a line each, the largest first.
 
-    Numbers of a history are compared relative to themselves; those of a tensor relative to its
-    standard deviation, or to its mean where that is larger.
+    Values of a history are compared relative to themselves; those of a tensor relative to its
+    standard deviation, or to its mean if that is larger.
     """
     if missing := recorded.keys() ^ found.keys():
         return [f"{name}: {'not trained' if name in recorded else 'new'}" for name in missing]
     differences = []
     for title, parts in recorded.items():
-        for place, was, got, allowed in _numbers(parts, found[title]):
-            if was is None or got is None or not abs(got - was) <= allowed:
-                size = np.inf if was is None or got is None else abs(got - was) / allowed
-                line = f"{title}, {place}: recorded {_text(was)}, got {_text(got)}"
+        for name, old, new, allowed in _value_pairs(parts, found[title]):
+            if old is None or new is None or not abs(new - old) <= allowed:
+                size = np.inf if old is None or new is None else abs(new - old) / allowed
+                line = f"{title}, {name}: recorded {_text(old)}, got {_text(new)}"
                 differences.append((size, f"{line}, tolerance {allowed:.2g}"))
     return [line for _, line in sorted(differences, key=lambda pair: -pair[0])]
 
 
 def check(names: list[str]) -> dict[str, list[str]]:
-    """Run cases and compare them with the record; what `compare` says of each, by its name.
+    """Run cases and compare them with the record; returns the result of `compare` for each.
 
     Raises:
         UserError: if there is no record, or it lacks a case.
@@ -129,8 +129,8 @@ def check(names: list[str]) -> dict[str, list[str]]:
     for name in names:
         if name not in recorded:
             raise UserError(
-                f"{FOLDER / 'record.json'} lacks the case {name}: on code that is known to "
-                "train as it should, run `fer record golden --record`."
+                f"{FOLDER / 'record.json'} lacks the case {name}: on code that is known to be "
+                "correct, run `fer record golden --record`."
             )
         try:
             differences[name] = compare(recorded[name], run(name))
@@ -155,12 +155,12 @@ def read_record() -> dict[str, Result]:
 
 
 def write_record(cases: dict[str, Result]) -> Path:
-    """Replace the committed results of these cases; a tensor is a line of the file."""
+    """Replace the committed results of these cases; each tensor is one line of the file."""
     path = project_root() / FOLDER / "record.json"
     kept = read_record() if path.is_file() else {}
     everything = {name: (kept | cases)[name] for name in CASES if name in kept | cases}
     text = json.dumps({"cases": everything}, indent=1)
-    # A list of numbers on one line: a changed tensor is one line of the difference.
+    # Each list on one line: a changed tensor is one line of the diff.
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
     return path
@@ -170,21 +170,21 @@ def summarize(name: str, tensor: Tensor) -> list[float]:
     """Mean, standard deviation, and a random projection of a tensor, to six digits.
 
     The projection is the scalar product with a fixed random vector, divided by the root of the
-    number of values: it has the size of a standard deviation, and no single value can change or
-    trade places without changing it.
+    number of values: it has the magnitude of a standard deviation, and any changed or swapped value
+    changes it.
     """
     values = tensor.detach().double().flatten().numpy()
     direction = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(len(values))
-    numbers = values.mean(), values.std(), values @ direction / len(values) ** 0.5
-    return [float(f"{number:.6g}") for number in numbers]
+    statistics = values.mean(), values.std(), values @ direction / len(values) ** 0.5
+    return [float(f"{statistic:.6g}") for statistic in statistics]
 
 
 # ---------------------------------------------------------------------------------- the notebooks
 
 
 def _execute(notebook: Path, **parameters: str) -> None:
-    """Run a notebook's code here, without Jupyter, and without a word."""
-    values: dict[str, Any] = {"display": lambda *_shown: None}
+    """Run a notebook's code in this process, without Jupyter and without output."""
+    values: dict[str, Any] = {"display": lambda *_objects: None}
     environment = {PROGRESS_FILE: os.devnull, "LT_ACCELERATOR": "cpu"}
     done = 0
     try:
@@ -200,19 +200,19 @@ def _execute(notebook: Path, **parameters: str) -> None:
                     if "parameters" in cell.metadata.get("tags", []):
                         values |= {k: v for k, v in parameters.items() if k in values and v}
                 done += 1
-    except Exception as error:  # whatever a changed line of code raises
+    except Exception as error:  # changed code may raise anything
         raise UserError(
             f"{notebook.name} fails in cell {done} of the golden training "
-            f"({type(error).__name__}: {error}): mend the notebook or the code that it calls."
+            f"({type(error).__name__}: {error}): correct the notebook or the code that it calls."
         ) from error
 
 
 @contextlib.contextmanager
 def _in_double_precision() -> Iterator[None]:
-    """All that torch computes, in float64: what the code makes float32 becomes float64 as well.
+    """Compute everything in float64, also what the code converts to float32.
 
-    Muon and batch norm carry a rounding error far: in float32, two processors differ after a few
-    steps by as much as a changed line of code makes.
+    Muon and batch norm amplify rounding errors: in float32, two processors differ after a few steps
+    by as much as a changed line of code does.
     """
     from_numpy = torch.from_numpy
 
@@ -233,7 +233,7 @@ def _in_double_precision() -> Iterator[None]:
 
 
 def _results(scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What training runs left behind: checkpoints of `loop.fit`, logits of finished folds."""
+    """The results of training runs: checkpoints of `loop.fit`, logits of finished folds."""
     for path in sorted(scratch.iterdir()):
         title = re.sub(r"-[0-9a-f]{16}$", "", path.stem)  # without the fingerprint
         if path.suffix == ".pt":
@@ -247,31 +247,31 @@ def _results(scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield title, {"weights": {"logits": summarize("logits", logits)}}
 
 
-def _numbers(
+def _value_pairs(
     recorded: dict, found: dict
 ) -> Iterator[tuple[str, float | None, float | None, float]]:
-    """Each number of a run: what it is, as recorded, as found (None: not there), its tolerance."""
+    """Each value of a run: name, recorded and found value (None: missing), and its tolerance."""
     for part in ("history", "weights"):
-        ours, theirs = recorded.get(part, {}), found.get(part, {})
-        for name in ours | theirs:
-            was, got = ours.get(name, []), theirs.get(name, [])
-            for place, (old, new) in enumerate(itertools.zip_longest(was, got)):
+        recorded_part, found_part = recorded.get(part, {}), found.get(part, {})
+        for name in recorded_part | found_part:
+            before, after = recorded_part.get(name, []), found_part.get(name, [])
+            for index, (old, new) in enumerate(itertools.zip_longest(before, after)):
                 if part == "history":
-                    what, size = f"epoch {place + 1}", abs(old or 0)
+                    what, size = f"epoch {index + 1}", abs(old or 0)
                 else:
-                    what, size = SUMMARY[place], max(map(abs, was[:2]), default=0)
+                    what, size = SUMMARY[index], max(map(abs, before[:2]), default=0)
                 yield f"{name}, {what}", old, new, TOLERANCE * max(size, SMALLEST)
 
 
-def _text(number: float | None) -> str:
-    return "nothing" if number is None else f"{number:.6g}"
+def _text(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.6g}"
 
 
 # --------------------------------------------------------------------------------------- the input
 
 
 def _write_inputs(build: Path) -> None:
-    """All that the training stages read: faces, and networks with random weights."""
+    """Write all inputs of the training stages: faces, and networks with random weights."""
     save_fer13(build / "fer13.npz", _fer13())
     save_ckplus(build / "ckplus.npz", _ckplus())
     arch = load(STUDY, Path.cwd()).model
@@ -281,7 +281,7 @@ def _write_inputs(build: Path) -> None:
     for path in [*starts, *(build / "teachers" / f"teacher-{n}.safetensors" for n in (1, 2))]:
         network = MSFERNet(len(FER_CLASSES), arch)
         with torch.no_grad():
-            network.classifier.linear.weight *= 20  # a teacher without an opinion would prove less
+            network.classifier.linear.weight *= 20  # uniform soft targets would test less
         _save(path, "classifier", "fer13-7", network, arch)
 
 
@@ -292,7 +292,7 @@ def _save(path: Path, kind: str, task: str, network: torch.nn.Module, arch: Arch
 
 
 def _faces(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Noise with a bright bar whose place is the class: (N,) labels -> (N, 48, 48) uint8."""
+    """Noise with a bright bar whose position is the class: (N,) labels -> (N, 48, 48) uint8."""
     draws = np.random.default_rng(seed)
     images = draws.integers(0, 150, (len(labels), 48, 48))
     for image, label in zip(images, labels, strict=True):
@@ -315,13 +315,13 @@ def _fer13() -> Fer13:
 
 
 def _ckplus() -> CkPlus:
-    """42 images: three persons, each emotion in two frames."""
+    """42 images: three subjects, each emotion in two frames."""
     labels = np.tile(np.repeat(np.arange(len(FER_CLASSES)), 2), 3)
-    person = np.repeat([f"S{number:03}" for number in range(3)], 14)
-    sequence = np.array([f"{who}_{label:03}" for who, label in zip(person, labels, strict=True)])
+    subject = np.repeat([f"S{number:03}" for number in range(3)], 14)
+    sequence = np.array([f"{s}_{label:03}" for s, label in zip(subject, labels, strict=True)])
     frame = np.arange(len(labels)) % 2
     path = np.array([f"{s}_{f}.png" for s, f in zip(sequence, frame, strict=True)])
     return CkPlus(
-        images=_faces(labels, 2), labels=labels, subject=person, sequence=sequence, frame=frame,
+        images=_faces(labels, 2), labels=labels, subject=subject, sequence=sequence, frame=frame,
         position=frame.astype(float), path=path,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables of the report and the README, from the figures that the stages wrote."""
+"""Tables of the report and the README, from the figures written by the stages."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 from fer_lib.errors import UserError
 from fer_lib.evaluation.published import DECIMALS, read_figures
 
-# Name of a figure, what the paper states, and the key of ours.
+# Name of a figure, what the paper states, and the key of this study's figure.
 PAPER_A = (
     ("Parameters, 7 classes", "2.37 M", "model.parameters"),
     ("FER2013, 7 classes, PrivateTest", "not stated", "fer13_7.private.accuracy"),
@@ -32,8 +32,8 @@ PAPER_B = (
     ("... compact VGG", "about 0.13", "ferplus_7_vgg.intensity.rmse"),
     ("... always the training mean", "not stated", "ferplus.intensity.baseline_rmse"),
 )  # fmt: skip
-# A task under a protocol with leakage, and under one without: its name, what paper A states, the
-# leaky key and what leaks, the clean key and its test set.
+# Tasks under a protocol with leakage and one without: name, what paper A states, the key with
+# leakage and what leaks, the key without leakage and its test set.
 LEAKY_AND_CLEAN = (
     ("FER2013, 7 classes", "not stated",
      "fer13_7.private.accuracy", "some test images are duplicates of training images",
@@ -65,7 +65,7 @@ CARRIED_OVER = (
 )  # fmt: skip
 
 
-# What `dvc metrics` and `dvc exp show` compare.
+# The figures that `dvc metrics` and `dvc exp show` compare.
 HEADLINES = (
     "fer13_7.private.accuracy", "fer13_7.private_dedup.accuracy", "fer13_7.private.ece",
     "seeds.fer13_7.private.accuracy", "fer13_3.public_private.accuracy",
@@ -84,15 +84,15 @@ def merged_figures(folder: Path) -> dict[str, dict]:
     for file in sorted(folder.glob("*.json")):
         for key, entry in read_figures(file).items():
             if key in figures:
-                raise UserError(f"{file} publishes {key}, which another stage has: rename one.")
+                raise UserError(f"{file} publishes {key}, as another stage does: rename one.")
             figures[key] = entry
     if not figures:
-        raise UserError(f"{folder} holds no figures: run the stages before this one.")
+        raise UserError(f"{folder} contains no figures: run the stages before this one.")
     return dict(sorted(figures.items()))
 
 
 def errors_in(notebook: Path) -> list[str]:
-    """The errors that a rendered notebook holds, as "cell 7: ValueError: ..."."""
+    """The errors in a rendered notebook, as "cell 7: ValueError: ..."."""
     cells = json.loads(notebook.read_text())["cells"]
     return [
         f"cell {number}: {output['ename']}: {output['evalue']}"
@@ -103,7 +103,7 @@ def errors_in(notebook: Path) -> list[str]:
 
 
 def recorded(build: Path, stage: str) -> dict[str, dict]:
-    """Figures of a stage that were measured once, by networks that are no longer available.
+    """Figures of a stage that were measured by networks that are no longer available.
 
     They are in `build/predictions/recorded.json` if the published networks are used; "recorded" is
     the commit that measured a figure.
@@ -117,10 +117,10 @@ def recorded(build: Path, stage: str) -> dict[str, dict]:
 
 
 def format_figure(entry: dict | None) -> str:
-    """A figure as text: "63.2 % (61.6 to 64.8)", "2,369,538", or "-" where there is none.
+    """A figure as text: "63.2 % (61.6 to 64.8)", "2,369,538", or "-" if there is none.
 
     A mean over seeds has its spread as well: "63.4 % ± 0.3 (61.9 to 64.8)". A dagger marks a
-    figure of `recorded`.
+    figure from `recorded`.
     """
     if entry is None:
         return "-"
@@ -136,10 +136,10 @@ def format_figure(entry: dict | None) -> str:
 
 
 def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFrame:
-    """Paper "A" or "B" compared with this study, one row a figure, with 95 % bootstrap intervals.
+    """Paper "A" or "B" compared with this study, one row per figure, with 95 % bootstrap intervals.
 
-    "this study" is the published network. "over seeds" is the mean of several and their spread,
-    published under "seeds." and the same key; the column is left out where there is none.
+    "this study" is the published network. "over seeds" is the mean over several seeds and their
+    spread, published under "seeds." and the same key; without any the column is omitted.
     """
     rows = []
     for name, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
@@ -163,7 +163,7 @@ def carry_over_table(figures: dict[str, dict]) -> pd.DataFrame:
 
 
 def leaky_and_clean_table(figures: dict[str, dict]) -> pd.DataFrame:
-    """Paper A, our figure with leakage, and ours without; one row a task."""
+    """Paper A, our figure with leakage, and our figure without; one row per task."""
     rows = [
         (
             task,

@@ -1,8 +1,8 @@
-"""`fer verify STUDY`: is every published figure what the stored predictions give?
+"""`fer verify STUDY`: do the stored predictions reproduce every published figure?
 
 Without data or GPU, in seconds: each figure is recomputed from its counts (`evidence.py`), with its
-interval, and the counts are compared with the stored predictions. With the data at hand, the counts
-are recounted from labels and predictions, and the published networks predict again.
+interval, and the counts are compared with the stored predictions. If the data is available, the
+counts are recounted from labels and predictions, and the published networks predict again.
 """
 
 import json
@@ -38,7 +38,7 @@ NEEDS = {
 }
 
 HEADINGS = {
-    "computed": "figures are what the predictions give.",
+    "computed": "figures are reproduced from the predictions.",
     "recorded": "figures are recorded:",
     "images": "figures cannot be recomputed from predictions:",
     "wrong": "WRONG:",
@@ -51,9 +51,9 @@ class Verdict:
 
     Attributes:
         key: of the figure.
-        state: "computed", "wrong", "recorded" (measured once, by networks no longer available) or
+        state: "computed", "wrong", "recorded" (measured by networks no longer available) or
             "images" (needs images, labels or a video).
-        reason: what differs, or why it cannot be recomputed.
+        reason: the difference, or why it cannot be recomputed.
     """
 
     key: str
@@ -63,12 +63,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Record:
-    """What a record holds beside its figures.
+    """The contents of a record in addition to its figures.
 
     Attributes:
-        stored: predictions by network.
-        tables: counts by name.
-        recipes: by key of a figure: how it is computed from tables.
+        stored: from network to predictions.
+        tables: from name to counts.
+        recipes: from key of a figure to how it is computed from tables.
         recorded: figures of networks that are no longer available.
     """
 
@@ -93,7 +93,7 @@ class Record:
 
 
 def verify(folder: Path) -> list[Verdict]:
-    """Recompute all figures of a record for which predictions suffice; one verdict a figure.
+    """Recompute all figures of a record for which predictions suffice; one verdict per figure.
 
     Args:
         folder: `reports/STUDY`, or `build/STUDY/report`.
@@ -115,13 +115,14 @@ def verify(folder: Path) -> list[Verdict]:
 
 
 def _judge(key: str, entry: dict, record: Record, damaged: Mapping[str, str]) -> Verdict:
-    """The verdict on one figure; `damaged` are reasons by table."""
+    """The verdict on one figure; `damaged` maps a table to the reason why it is invalid."""
     recipe = record.recipes.get(key)
     if key in record.recorded:
         if record.recorded[key] != entry:
             return Verdict(key, "wrong", "not as recorded")
         commit = entry["recorded"][:10]
-        return Verdict(key, "recorded", f"measured at commit {commit}, by networks no longer here")
+        reason = f"measured at commit {commit}, by networks no longer available"
+        return Verdict(key, "recorded", reason)
     if key in ("model.parameters", "model.multiply_adds"):
         found = {"value": record.stored["fer13-7"].about[key.removeprefix("model.")]}
     elif recipe is None:
@@ -145,14 +146,12 @@ def _judge(key: str, entry: dict, record: Record, damaged: Mapping[str, str]) ->
 
 def difference(entry: Mapping, found: Mapping[str, float]) -> str:
     """How a published figure differs from the computed one, rounded; "" if it does not."""
-    step = 10.0 ** -DECIMALS[entry["unit"]]
+    decimals = DECIMALS[entry["unit"]]
     for name, value in found.items():
         published = entry.get(name)
-        allowed = 1e-9 if name == "n" else 0.5 * step + 1e-7
+        allowed = 1e-9 if name == "n" else 0.5 * 10.0**-decimals + 1e-7
         if published is None or not abs(published - value) <= allowed:
-            return (
-                f"{name} is {published}, the predictions give {value:.{DECIMALS[entry['unit']]}f}"
-            )
+            return f"{name} is {published}, the predictions give {value:.{decimals}f}"
     return ""
 
 
@@ -164,10 +163,10 @@ def leak(folds: Predictions, unit: str) -> float:
 
 
 def mismatch(table: Mapping, stored: Mapping[str, Predictions]) -> str:
-    """Why a table does not belong to these predictions; "" if it does.
+    """Why a table does not match the predictions; "" if it does.
 
-    Without labels, what can be compared is how often each class is predicted, and with which
-    confidence.
+    Without labels only the number and the confidence of the predictions of each class can be
+    compared.
     """
     if table["kind"] == "intensity":
         return ""
@@ -209,9 +208,9 @@ def _headlines(folder: Path, figures: Mapping[str, dict]) -> list[Verdict]:
 
 
 def verify_counts(folder: Path, fer13: Fer13, ck: CkPlus) -> list[Verdict]:
-    """With the data at hand: are the counts those of its labels? A verdict for each wrong table.
+    """Recount the tables from the data's labels; a verdict for each wrong table.
 
-    Checked are tables of labels, valence and FER+ votes. Tables of other targets are recounted when
+    This covers tables of labels, valence and FER+ votes. Tables of other targets are recounted when
     the notebooks run (`fer study paper --published`).
     """
     record, targets = Record.read(folder), _targets(fer13.select(fer13.usage != "Training"))
@@ -250,7 +249,7 @@ def _targets(test: Fer13) -> dict[str, np.ndarray]:
 def verify_networks(
     folder: Path, fer13: Fer13, ck: CkPlus, report: Callable[[str], None]
 ) -> list[Verdict]:
-    """With the data at hand: do the published networks predict what is published?
+    """Compare the predictions of the published networks on the data with the published ones.
 
     Args:
         folder: see `verify`.
@@ -268,7 +267,10 @@ def verify_networks(
         on_ckplus = stored.about["data"] == "ckplus"
         images, have = (ck.images, names) if on_ckplus else (test.images, test.row)
         if not np.array_equal(have, stored.names):
-            raise UserError(f"{network}: the data at hand holds other images than the record's.")
+            raise UserError(
+                f"{network}: the prepared data has other images than the record: prepare it again "
+                f"with `fer study paper --published`."
+            )
         found = predictions.predict(*load_model(file), images, have, {"network": network})
         largest = np.abs(found.output("probabilities") - stored.output("probabilities")).max()
         changed = int((found.predicted() != stored.predicted()).sum())
@@ -282,10 +284,10 @@ def verify_networks(
 def command(
     study: str, folder: Path | None, with_data: bool | None, report: Callable[[str], None]
 ) -> bool:
-    """`fer verify`: report the verdicts; whether no figure is wrong.
+    """`fer verify`: report the verdicts; returns whether no figure is wrong.
 
     Raises:
-        UserError: see `verify`; or if the data is asked for and not prepared.
+        UserError: see `verify`; or if the data is requested but not prepared.
     """
     folder = folder or record_folder(study)
     files = [build_folder(study) / name for name in ("fer13.npz", "ckplus.npz")]
@@ -297,12 +299,12 @@ def command(
         verdicts += verify_counts(folder, fer13, ck)
         verdicts += verify_networks(folder, fer13, ck, report)
     for state, heading in HEADINGS.items():
-        some = [verdict for verdict in verdicts if verdict.state == state]
-        if some:
-            report(f"\n{len(some)} {heading}")
+        in_state = [verdict for verdict in verdicts if verdict.state == state]
+        if in_state:
+            report(f"\n{len(in_state)} {heading}")
         if state != "computed":
-            for reason in dict.fromkeys(verdict.reason for verdict in some):
-                keys = [verdict.key for verdict in some if verdict.reason == reason]
+            for reason in dict.fromkeys(verdict.reason for verdict in in_state):
+                keys = [verdict.key for verdict in in_state if verdict.reason == reason]
                 report(f"  {reason}:\n    " + "\n    ".join(keys))
     wrong = any(verdict.state == "wrong" for verdict in verdicts)
     data = "labels and networks were checked as well" if with_data else "no data was used"

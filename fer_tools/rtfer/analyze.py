@@ -20,21 +20,28 @@ from filelock import FileLock, Timeout
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
-from fer_lib.inference.backend import ValenceSource
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
+from fer_tools.inference.backend import ValenceSource
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.outputs import readable, reason, refuse_inputs, short
 from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
-from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
+from fer_tools.rtfer.columns import describe_columns
+from fer_tools.rtfer.defaults import DETECTOR, EVERY, SMALLEST_FACE, SMOOTHING_SECONDS
+from fer_tools.rtfer.engine import Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import write_page
 from fer_tools.rtfer.journal import Journal
 from fer_tools.rtfer.valence import save_line
 from fer_tools.rtfer.video_reader import SUFFIXES, Frame, video_info
 from fer_tools.rtfer.video_writer import AnnotatedVideo
 
-FILES = ("valence.csv", "annotated.mp4", "valence.png", "valence.html", "summary.json")
+FILES = (
+    "valence.csv", "columns.md", "annotated.mp4", "valence.png", "valence.html", "summary.json",
+)  # fmt: skip
+LOOK_EVERY = 5.0  # seconds between two frames in which smaller faces are looked for ...
+SMALLER = 0.4  # ... down to this share of the smallest face
+MANY = 0.2  # of these frames: fewer may be false finds, and are not reported
 LEAST_SECONDS = 1.0  # a face seen for less is in the csv only: mostly a false find
 LOCK, NEW = ".fer-video.lock", ".fer-video-new"
 JOURNAL, COMPLETE = "journal.jsonl", "complete"  # in NEW; the second: only the move is missing
@@ -52,12 +59,12 @@ class Settings:
         smallest_face: share of the frame's shorter side; smaller faces are not looked for.
     """
 
-    detector: str = "haar"
-    smoothing_seconds: float = 0.4
-    every: int = 1
+    detector: str = DETECTOR
+    smoothing_seconds: float = SMOOTHING_SECONDS
+    every: int = EVERY
     annotate: bool = True
     valence_from: ValenceSource = "classes"
-    smallest_face: float = SMALLEST
+    smallest_face: float = SMALLEST_FACE
 
 
 def find_videos(source: str, out: Path) -> list[tuple[Path | int, Path]]:
@@ -163,6 +170,7 @@ def run(
         seconds = info.frames / rate if info else 0.0
         annotated = stack.enter_context(AnnotatedVideo(new / "annotated.mp4", seconds, rate))
         not_written: list[str] = []
+        smaller = _SmallerFaces(settings)
 
         def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
             if settings.annotate and not not_written:
@@ -171,6 +179,7 @@ def run(
                 except UserError as error:
                     not_written.append(str(error))
                     annotated.discard()  # makes room for the table
+            smaller.look(frame)
             bar.update()
 
         table = analyze(
@@ -186,7 +195,7 @@ def run(
                 not_written.append(str(error))
         bar.close()
         summary = _summary(name, table, engine, settings, bar.format_dict["elapsed"])
-        summary |= {"run": identity}
+        summary |= {"smaller_faces": smaller.counts, "run": identity}
         if not_written:
             summary["not_written"] = {"annotated.mp4": not_written[0]}
         _write(new, table, summary, name)
@@ -233,6 +242,26 @@ def _refuse_other_results(out: Path, earlier: dict, identity: dict) -> None:
         raise UserError(
             f"{short(out)} holds the results of {earlier.get('input', 'another video')}: name "
             "another folder, or replace them with --overwrite."
+        )
+
+
+class _SmallerFaces:
+    """Counts the frames with faces below the smallest that are followed, in a few of all frames."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._least = settings.smallest_face
+        self._detector = find_detector(settings.detector, smallest=SMALLER * self._least)
+        self._next = LOOK_EVERY / 2
+        self.counts = {"frames_looked_at": 0, "with_smaller_faces": 0}
+
+    def look(self, frame: Frame) -> None:
+        if frame.time_s < self._next:
+            return
+        self._next = frame.time_s + LOOK_EVERY
+        least = self._least * min(frame.rgb.shape[:2])
+        self.counts["frames_looked_at"] += 1
+        self.counts["with_smaller_faces"] += any(
+            max(box.w, box.h) < least for box in self._detector(frame.rgb)
         )
 
 
@@ -298,6 +327,14 @@ def report(summary: dict, out: Path) -> str:
         lines.append(f"{file} is missing: {why}")
     if not summary["faces"]:
         lines.append("No face was seen in it.")
+    looked, found = summary["smaller_faces"].values()
+    least = summary["parameters"]["smallest_face"]
+    if looked and found >= MANY * looked:
+        lines.append(
+            f"In {found} of {looked} frames looked at, faces are smaller than {least:.0%} of the "
+            f"frame's shorter side, and were not followed: --smallest-face {SMALLER * least:.2g} "
+            "follows them."
+        )
     for face, text in summary["in_words"].items():
         lines.append(f"Face {face}: {text}")
     return "\n".join(lines)
@@ -396,6 +433,7 @@ def _write(out: Path, table: pd.DataFrame, summary: dict, name: str) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         save_line(table, out / "valence.csv")
+        (out / "columns.md").write_text(describe_columns(table), encoding="utf-8")
         _save_plot(shown, out / "valence.png")
         write_page(shown, facts_by_face, out / "valence.html", name)
         summary["files"] = {file: _sha256(out / file) for file in FILES if (out / file).exists()}

@@ -1,6 +1,6 @@
 """From images to valence: the one engine behind notebook, command, app and library.
 
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
     from fer_tools.rtfer.engine import Engine, analyze
     table = analyze("talk.mp4", Engine(Recognizer.load("fer13-3")))
 
@@ -26,11 +26,12 @@ import numpy as np
 import pandas as pd
 
 from fer_lib.errors import UserError
+from fer_lib.evaluation.valence import valence_probabilities
 from fer_lib.faces.detection import Box, Detector, HaarDetector, crop_face, to_grey
-from fer_lib.inference.backend import Prediction, ValenceSource
-from fer_lib.inference.recognizer import Recognizer
-from fer_lib.inference.valence import valence_probabilities
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
+from fer_tools.inference.backend import Prediction, ValenceSource
+from fer_tools.inference.recognizer import Recognizer
+from fer_tools.rtfer.defaults import EVERY, SMALLEST_FACE, SMOOTHING_SECONDS
 from fer_tools.rtfer.journal import Journal
 from fer_tools.rtfer.prefetch import prefetch
 from fer_tools.rtfer.session import STATES, with_other
@@ -43,7 +44,6 @@ COLUMNS = [
     "p_positive", "p_neutral", "p_negative", "valence", "valence_smooth", "valence_sd",
 ]  # fmt: skip
 INTENSITY_COLUMNS = ["emotion", *(f"intensity_{name}" for name in FER_CLASSES)]
-SMALLEST = 0.2  # of the frame's shorter side: who is filmed fills it; smaller finds are often false
 BATCH = 32  # faces classified at once: quicker than one by one, and few enough to hold
 HELD_BYTES = 200e6  # of frames between decoding and `on_frame`, however large each is
 AHEAD = 2  # frames that each thread of `analyze` is ahead of the next
@@ -103,7 +103,7 @@ class Engine:
 
     Args:
         recognizer: a model of three or seven classes, `Recognizer` or what acts like it.
-        detector: by default Haar, for faces above `SMALLEST`.
+        detector: by default Haar, for faces above `defaults.SMALLEST_FACE`.
         margin: of the crop, see `detection.crop_face`; by default the detector's own.
         every: faces are detected in every so many frames. Between two of them `process_frame`
             carries boxes over, and `analyze` moves them evenly from one to the other. Measured on a
@@ -123,8 +123,8 @@ class Engine:
         detector: Detector | None = None,
         *,
         margin: float | None = None,
-        every: int = 1,
-        smoothing_seconds: float = 0.4,
+        every: int = EVERY,
+        smoothing_seconds: float = SMOOTHING_SECONDS,
         valence_from: ValenceSource = "classes",
     ) -> None:
         if every < 1:
@@ -132,7 +132,7 @@ class Engine:
         if valence_from == "intensities":
             recognizer.check_intensities()
         self.recognizer = recognizer
-        self.detector = detector or HaarDetector(smallest=SMALLEST)
+        self.detector = detector or HaarDetector(smallest=SMALLEST_FACE)
         self.margin = self.detector.margin if margin is None else margin
         self.every = every
         self.smoothing_seconds = smoothing_seconds

@@ -9,7 +9,7 @@ import pandas as pd
 from fer_lib.data.images import read_grey
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import to_48
-from fer_lib.inference.recognizer import Recognizer
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.outputs import readable, reason, short, write
 from fer_tools.rtfer.engine import Engine, FaceObservation
 
@@ -54,7 +54,7 @@ def predict_images(
     names = columns(engine.recognizer)
     rows = []
     for number, faces in enumerate(engine.process_images(read())):
-        path = {"path": readable(read_files[number])}
+        path = {"path": _no_formula(readable(read_files[number]))}
         rows += [path | _row(face, cropped) for face in faces] or [path]
     return pd.DataFrame(rows, columns=names).astype(dict.fromkeys("xywh", "Int64"))
 
@@ -76,6 +76,11 @@ def _row(face: FaceObservation, cropped: bool) -> dict:
         named = zip(face.classes, face.intensities, strict=True)
         row |= {f"intensity_{name}": value for name, value in named}
     return row
+
+
+def _no_formula(text: str) -> str:
+    """The text, marked as such where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def save_table(table: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
-from fer_lib.inference.backend import Prediction
+from fer_tools.inference.backend import Prediction
 from fer_tools.outputs import short
 
 

@@ -26,7 +26,7 @@ COMPARISON = "comparison"  # notebooks that belong to no study: networks, losses
 # is never missing.
 START = ("Run it <run>",)
 REFERENCE = (
-    "figures", "check_figures", "glossary", "bibliography", "data", "data_fer2013",
+    "figures", "check_figures", "columns", "glossary", "bibliography", "data", "data_fer2013",
     "data_ferplus", "data_ckplus", "data_sample", "model_card", "library", "contributing", "citing",
 )  # fmt: skip
 

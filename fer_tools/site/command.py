@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_lib.errors import UserError
 from fer_lib.paths import project_root
+from fer_tools.outputs import replace_folder
 
 NEEDED = ("sphinx", "myst_parser", "furo", "sphinxcontrib.bibtex", "latex2mathml")
 SITE_FILE = "searchindex.js"  # a folder that contains it is an earlier site and may be replaced
@@ -43,10 +44,9 @@ def run(out: Path | None, show: bool, echo: Callable[[str], None]) -> int:
             f"{out} exists and is not an earlier site: name an empty folder with --out."
         )
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with replace_folder(out) as new, tempfile.TemporaryDirectory() as folder:
         html, warnings = build(root, Path(folder))
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(html, out)
+        shutil.copytree(html, new, dirs_exist_ok=True)
     for warning in warnings:
         echo(warning)
     pages = len(list(out.rglob("*.html")))

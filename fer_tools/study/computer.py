@@ -1,4 +1,4 @@
-"""How this computer trains: what `fer info` prints."""
+"""How this computer trains, for `fer info`."""
 
 from fer_lib.params import Training
 from fer_lib.precision import (
@@ -11,13 +11,13 @@ from fer_lib.precision import (
 
 
 def describe_computer() -> str:
-    """What is chosen on this computer where `params.yaml` leaves the choice, and why."""
+    """The settings chosen on this computer where `params.yaml` has "auto", and the reason."""
     device = best_device()
     why = "no C++ compiler was found"
     if can_compile() and device in COMPILE_PAYS:
-        why = f"for runs that see {COMPILE_PAYS[device]:,} faces or more, where asked for"
+        why = f"for runs of {COMPILE_PAYS[device]:,} faces or more, if enabled"
     elif can_compile():
-        why = f"not tried on {device}"
+        why = f"not tested on {device}"
     auto = Training(seed=0, epochs=1, batch_size=2, lr=1)
     return (
         f"Training on {device}. {describe_precision(auto)}; torch.compile: {why}; "

@@ -1,4 +1,4 @@
-"""`fer export`: an exported network is compared on labelled faces with the one it came from."""
+"""`fer export`: compare an exported network with the original on labeled faces."""
 
 import tempfile
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ import onnx
 
 from fer_lib.data.arrays import Fer13, load_fer13
 from fer_lib.errors import UserError
-from fer_lib.inference.export import export_onnx, quantize, save
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import FER_PLUS_COLUMNS, remap_valence
 from fer_lib.paths import build_folder
+from fer_tools.inference.export import export_onnx, quantize, save
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.synthetic_faces.fer2013 import draw_row, plan_rows
 
-DRAWN_FACES = 128  # of each usage
+SYNTHETIC_FACES = 128  # of each usage
 TOLERANCE = 1e-4  # of a probability, between PyTorch and the float32 file
 COMPARED_FACES = 4000  # at most
 CALIBRATION_FACES = 512  # at most
 
 
 def comparison_faces(study: str) -> tuple[Fer13, str]:
-    """Labelled faces to compare on: of the model's own study, else of any, else drawn ones.
+    """Labeled faces to compare on: of the model's study, else of the other study, else synthetic.
 
     Returns:
-        The faces, and a phrase where they come from.
+        The faces, and a text that states their source.
     """
     for name in dict.fromkeys((study, "paper", "sample")):
         file = build_folder(name) / "fer13.npz"
@@ -33,7 +33,7 @@ def comparison_faces(study: str) -> tuple[Fer13, str]:
             return load_fer13(file), str(file)
     rows: list[dict] = []
     for usage in ("Training", "PublicTest"):
-        rows += plan_rows(0, usage, DRAWN_FACES, rows)
+        rows += plan_rows(0, usage, SYNTHETIC_FACES, rows)
     rows = [row for row in rows if row["duplicate_of"] < 0]
     data = Fer13(
         images=np.stack([draw_row(0, row) for row in rows]),
@@ -43,19 +43,19 @@ def comparison_faces(study: str) -> tuple[Fer13, str]:
         votes=np.full((len(rows), len(FER_PLUS_COLUMNS)), -1),
         duplicate_of_training=np.zeros(len(rows), dtype=bool),
     )
-    return data, "faces drawn for this"
+    return data, "synthetic faces"
 
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """How a written file compares with PyTorch.
+    """The comparison of a written file with PyTorch.
 
     Attributes:
-        faces: how many faces it was compared on.
+        faces: number of faces compared.
         difference: largest difference of a probability, or an intensity, between PyTorch and the
             float32 file.
         accuracy: of the float32 file on these faces, in [0, 1].
-        accuracy_int8: of the int8 file, or None if none was asked for.
+        accuracy_int8: of the int8 file, or None without int8.
     """
 
     faces: int
@@ -67,17 +67,17 @@ class ExportCheck:
 def write_checked(
     recognizer: Recognizer, out: Path, data: Fer13, int8: bool = False
 ) -> ExportCheck:
-    """Write an ONNX file, if it predicts what PyTorch does.
+    """Write an ONNX file, if its predictions equal those of PyTorch.
 
     Args:
         recognizer: of a weights file.
         out: target, float32 or int8.
-        data: labelled faces. Those of Training calibrate the int8 file, PublicTest's compare.
+        data: labeled faces. Training calibrates the int8 file; PublicTest is compared.
         int8: write the int8 file.
 
     Raises:
-        UserError: if a probability is off by more than `TOLERANCE` (and then nothing is written),
-            or the target cannot be written.
+        UserError: if a probability differs by more than `TOLERANCE` (then nothing is written), or
+            the target cannot be written.
     """
     compared = np.flatnonzero(data.usage == "PublicTest")[:COMPARED_FACES]
     images, labels = data.images[compared], data.labels[compared]
@@ -91,8 +91,8 @@ def write_checked(
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the exported network differs from PyTorch by {difference:.1e} (more than "
-                f"{TOLERANCE:.0e}), so {out} was not written: use the .safetensors file, and tell "
-                "the authors."
+                f"{TOLERANCE:.0e}), so {out} was not written: use the .safetensors file, and "
+                "report this to the authors."
             )
         after = None
         if int8:
@@ -107,7 +107,7 @@ def write_checked(
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the faces whose label is the likeliest, in [0, 1].
+    """Share of the faces whose label is the predicted class, in [0, 1].
 
     Args:
         probabilities: (N, 7), or (N, 3) of the valence classes.

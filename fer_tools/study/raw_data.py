@@ -1,4 +1,4 @@
-"""Whether the raw data of the paper study is there."""
+"""A check that the raw data of the paper study is complete."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from fer_lib.errors import UserError
 
 
 def check_raw_data(raw: Path, root: Path) -> None:
-    """See to it that the paper study's data is there, in one of the layouts that can be read.
+    """Check that the paper study's data is there, in one of the layouts that can be read.
 
     Raises:
-        UserError: naming all that is missing, and where it is told how to get it.
+        UserError: naming everything that is missing, and the page that explains how to get it.
     """
     fer2013, ckplus = raw / "fer2013", raw / "ckplus"
     missing = []
@@ -21,11 +21,11 @@ def check_raw_data(raw: Path, root: Path) -> None:
         )
     if not (ckplus / "CK+48").is_dir() and not (ckplus / "cohn-kanade-images").is_dir():
         missing.append(f"CK+ ({ckplus / 'CK+48'}, or {ckplus / 'cohn-kanade-images'} with Emotion)")
-    # Videos and other collections are optional, but DVC wants the folders that stages name.
+    # Videos and other collections are optional, but DVC requires the folders that stages depend on.
     for name in ("video", "other"):
         (raw / name).mkdir(parents=True, exist_ok=True)
     if missing:
         raise UserError(
-            f"The paper study lacks {' and '.join(missing)}: {root / 'data' / 'README.md'} says "
-            "where to get it and how to lay it out; `fer study sample` needs no data."
+            f"The paper study lacks {' and '.join(missing)}: {root / 'data' / 'README.md'} "
+            "explains where to get it and where to put it; `fer study sample` needs no data."
         )

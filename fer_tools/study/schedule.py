@@ -1,9 +1,9 @@
-"""What `fer train STUDY` does without a task: all networks of a study, several at once.
+"""`fer train STUDY` without a task: train all networks of a study, several in parallel.
 
-Stage by stage, `dvc repro` trains one network after the other. A network of 2.37 million
-parameters leaves most of a large GPU idle, so here each is a process of its own (`fer train STUDY
-TASK`), begun as soon as the networks are there that it begins with or learns from. Afterwards
-`dvc repro` runs the notebooks, which take the checkpoints over.
+`dvc repro` trains one network after the other. A network of 2.37 million parameters leaves most of
+a large GPU idle, so here each network is trained in a separate process (`fer train STUDY TASK`),
+which starts as soon as its initial weights and its teachers are trained. Afterwards `dvc repro`
+runs the notebooks, which use the checkpoints.
 """
 
 import json
@@ -36,8 +36,8 @@ class Job:
 
     Attributes:
         task: see `tasks.prepare`.
-        seed: a further one; 0 is that of `params.yaml`.
-        after: the jobs that must be finished before it begins.
+        seed: a further seed; 0 is the seed of `params.yaml`.
+        after: the jobs that must be finished before it starts.
     """
 
     task: str
@@ -49,11 +49,11 @@ class Job:
 
 
 def jobs(settings: Study, votes: bool = True) -> list[Job]:
-    """All runs of a study, each after those that it begins with or learns from.
+    """All runs of a study, each after those that provide its initial weights or soft targets.
 
     Args:
         settings: of the study.
-        votes: whether its FER2013 has FER+ votes, which two of the runs learn from.
+        votes: whether its FER2013 has FER+ votes, the targets of two of the runs.
     """
     pretrain = Job("pretrain")
     teachers = tuple(Job(name) for name in settings.teachers.networks)
@@ -64,25 +64,25 @@ def jobs(settings: Study, votes: bool = True) -> list[Job]:
 
 
 def default_at_once() -> int:
-    """How many networks to train side by side: what fills a large GPU, or one on a CPU."""
+    """How many networks to train in parallel: enough for a large GPU, or one on a CPU."""
     return 4 if torch.cuda.is_available() else 1
 
 
 def train_all(study: str, at_once: int, report: Callable[[str], None]) -> None:
-    """Train every network of a study whose checkpoint is not there yet.
+    """Train every network of a study that has no finished checkpoint yet.
 
-    What a run prints goes to `.scratch/logs`. A killed run leaves its checkpoint, and the same
-    command goes on with all of them.
+    The output of the runs goes to `.scratch/logs`. An interrupted run keeps its checkpoint, and the
+    same command resumes all runs.
 
     Args:
         study: of `params.yaml`.
-        at_once: processes side by side, at least 1; without a GPU they share the CPU's cores.
-        report: is given a line for each network that is finished, and one for what is left out.
+        at_once: number of parallel processes, at least 1; without a GPU they share the CPU's cores.
+        report: called with a line for each finished network, and for what is left out.
 
     Raises:
-        UserError: if a run fails, with its message; no other one is begun then.
+        UserError: if a run fails, with its message; then no other run starts.
     """
-    faces = build_folder(study) / "fer13.npz"  # where it is missing, the first run says so
+    faces = build_folder(study) / "fer13.npz"  # if it is missing, the first run reports it
     votes = not faces.is_file() or load_fer13(faces).has_votes
     if not votes:
         report(f"There are no FER+ votes: {' and '.join(TASKS_WITH_INTENSITIES)} are left out.")
@@ -113,14 +113,14 @@ def train_all(study: str, at_once: int, report: Callable[[str], None]) -> None:
 
 
 def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
-    """A process that trains a network; an epoch is a JSON line of what it prints."""
+    """Start a process that trains a network; it prints a JSON line for each epoch."""
     environment = os.environ | {PROGRESS_FILE: os.devnull, PROGRESS_LINES: "1"}
     if not torch.cuda.is_available():
         cores = max(usable_cores() // at_once, 1)  # more threads than cores are slower
         environment["OMP_NUM_THREADS"] = str(cores)
-    words = ["train", study, job.task, "--seed", str(job.seed)]
+    arguments = ["train", study, job.task, "--seed", str(job.seed)]
     return subprocess.Popen(
-        [sys.executable, "-m", "fer_tools.cli.main", *words],
+        [sys.executable, "-m", "fer_tools.cli.main", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
     )  # fmt: skip
 
@@ -128,10 +128,10 @@ def _start(study: str, job: Job, at_once: int) -> subprocess.Popen:
 def _follow(
     study: str, job: Job, process: subprocess.Popen, progress: dict[str, str], bar: tqdm
 ) -> str:
-    """Wait for a run; what it prints goes to its log, its progress to the bar.
+    """Wait for a run; its output goes to its log, its progress to the bar.
 
     Returns:
-        A line on the network that is finished.
+        A line about the finished network.
 
     Raises:
         UserError: if the run failed, with its last line and its log.
@@ -139,7 +139,7 @@ def _follow(
     begin, printed = time.monotonic(), ["It printed nothing."]
     log = log_file(study, job)
     log.parent.mkdir(parents=True, exist_ok=True)
-    progress[str(job)] = "begins"
+    progress[str(job)] = "starting"
     with log.open("w", encoding="utf-8") as file:
         for line in process.stdout or ():
             file.write(line)
@@ -153,10 +153,10 @@ def _follow(
     del progress[str(job)]
     if process.wait():
         reason = printed[-1].removeprefix("Error: ")
-        raise UserError(f"{job} failed (its log: {log}): {reason} Then the same command goes on.")
+        raise UserError(f"{job} failed (its log: {log}): {reason} Then run the same command again.")
     return f"{job}, {time.monotonic() - begin:.0f} s: {printed[-2:][0]}"
 
 
 def log_file(study: str, job: Job) -> Path:
-    """What a run printed."""
+    """The file with the output of a run."""
     return scratch_folder() / "logs" / f"{study}-{job}.txt"

@@ -1,11 +1,11 @@
-"""What `fer train STUDY TASK` does: one training run of a study, by one process or by several.
+"""`fer train STUDY TASK`: one training run of a study, in one process or in several.
 
-Alone it is one process. Under torchrun, which starts as many processes as one likes on one machine
-or on many, they train together: each takes its part of every batch, and the gradients are averaged
+Under torchrun, which starts any number of processes on one or several machines, the processes train
+together: each takes its part of every batch, and the gradients are averaged
 (`DistributedDataParallel`, by lightning's Fabric).
 
-Once it is finished, `dvc repro` runs the task's notebook, which takes the checkpoint over. The
-network is written to build/STUDY as well, so that `schedule.py` can do all of a study's runs before
+When the run is finished, `dvc repro` runs the task's notebook, which uses the checkpoint. The
+network is written to build/STUDY as well, so that `schedule.py` can do all runs of a study before
 the first notebook.
 """
 
@@ -30,13 +30,13 @@ from fer_lib.progress import PROGRESS_FILE
 from fer_lib.training.loop import Fitted, OnEpoch
 from fer_lib.training.tasks import Run, prepare, repro, stage
 
-# An environment variable: where it is set, a JSON line is reported each epoch, and the process ends
-# with the one that started it.
+# An environment variable: if it is set, a JSON line is printed for each epoch, and the process ends
+# with its parent.
 PROGRESS_LINES = "FER_PROGRESS_LINES"
 
 
 def command(study: str, task: str, seed: int, report: Callable[[str], None]) -> None:
-    """Train a task; the first process reports what it wrote and which stage goes on from it.
+    """Train a task; the first process reports the files written and the stage to run next.
 
     Raises:
         UserError: see `tasks.prepare`, `connect` and `train`.
@@ -57,16 +57,16 @@ def command(study: str, task: str, seed: int, report: Callable[[str], None]) -> 
         report(run.summary())
     fitted = train(run, fabric, on_epoch)
     if fabric.is_global_zero:
-        hand_on(run, fitted)
+        write_weights(run, fitted)
         kept = f"Epoch {fitted.best_epoch} of {len(fitted.history)} is kept"
         report(f"{kept}. Written: {run.checkpoint}")
-        report(f"Go on with `{repro(stage(study, task, seed))}`: its notebook takes it over.")
+        report(f"Continue with `{repro(stage(study, task, seed))}`: its notebook uses it.")
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()
 
 
 def connect(settings: Training) -> Fabric:
-    """The processes that torchrun has started, joined; without torchrun this process alone.
+    """Connect the processes started by torchrun; without torchrun this process alone.
 
     Raises:
         UserError: if there are more processes on a machine than GPUs.
@@ -91,11 +91,11 @@ def connect(settings: Training) -> Fabric:
 
 
 def train(run: Run, fabric: Fabric, on_epoch: OnEpoch = lambda row: None) -> Fitted:
-    """Train, and leave the checkpoint behind.
+    """Train, and write the checkpoint.
 
     Raises:
-        UserError: if the batch cannot be shared out evenly, the processes do not see the same data
-            or the same checkpoint, another run trains it, and as `loop.fit` does.
+        UserError: if the batch cannot be divided evenly, the processes do not see the same data or
+            the same checkpoint, another run trains it, and as `loop.fit` does.
     """
     batch = min(run.settings.batch_size, len(run.training[0]))
     if batch % fabric.world_size:
@@ -122,8 +122,8 @@ def train(run: Run, fabric: Fabric, on_epoch: OnEpoch = lambda row: None) -> Fit
 def _locked(run: Run, fabric: Fabric) -> Iterator[None]:
     """Hold the lock of a checkpoint for processes that train together.
 
-    They end where another run holds it: while one waited, the others would time out. A process of
-    its own has its lock from `loop.fit`, and waits.
+    They fail if another run holds it: while one waited, the others would time out. A single process
+    gets its lock from `loop.fit`, and waits.
     """
     lock, taken = FileLock(lock_of(run.checkpoint)), False
     if fabric.world_size > 1 and fabric.is_global_zero:
@@ -143,7 +143,7 @@ def _locked(run: Run, fabric: Fabric) -> Iterator[None]:
 
 
 def _gathered(value: Any, fabric: Fabric) -> list[Any]:
-    """The value that each process has."""
+    """The values of all processes."""
     values: list[Any] = [value]
     if fabric.world_size > 1:
         values = [None] * fabric.world_size
@@ -151,16 +151,16 @@ def _gathered(value: Any, fabric: Fabric) -> list[Any]:
     return values
 
 
-def hand_on(run: Run, fitted: Fitted) -> None:
-    """Write the trained network, unless its file holds these very weights already.
+def write_weights(run: Run, fitted: Fitted) -> None:
+    """Write the trained network, unless its file has the same weights already.
 
-    The notebook writes them once more, with all that it found out about them.
+    The notebook writes them again, with the results of their evaluation.
     """
     weights = run.weights(fitted)
     try:
-        there = read_weights(run.weights_file)[0]
+        existing = read_weights(run.weights_file)[0]
     except UserError:  # missing or damaged
-        there = {}
-    same = there.keys() == weights.keys()
-    if not (same and all(torch.equal(there[n], weights[n].float()) for n in weights)):
+        existing = {}
+    same = existing.keys() == weights.keys()
+    if not (same and all(torch.equal(existing[n], weights[n].float()) for n in weights)):
         run.save(fitted)

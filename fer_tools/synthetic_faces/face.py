@@ -1,8 +1,8 @@
 """Draw one face from its identity, its facial actions, its pose and the light.
 
-Flat colors come first, part by part; soft shadows and folds are painted on two layers of their
-own, blurred, and multiplied in at the end together with the lamp. All lengths are in the head
-coordinates of `fer_tools.synthetic_faces.canvas`.
+Flat colors are painted first, part by part; soft shadows and folds are painted on two separate
+layers, blurred, and multiplied with the colors at the end, together with the light. All lengths are
+in the head coordinates of `fer_tools.synthetic_faces.canvas`.
 """
 
 import cv2
@@ -42,9 +42,9 @@ def draw_face(
     Args:
         background: (H, W, 3) uint8 RGB; not changed.
         who: the person.
-        act: what the face does.
-        pose: where the head is; parts outside the image are cut off.
-        light: where the lamp is.
+        act: the facial actions.
+        pose: position and rotation of the head; parts outside the image are cut off.
+        light: direction of the light.
         lines: factor of the width of lines and folds.
 
     Returns:
@@ -69,15 +69,15 @@ def draw_face(
 
 
 def backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A greyish wall, unevenly lit; (height, width, 3) uint8 RGB."""
-    grey = rng.uniform(50, 205) + rng.normal(0, 14, 3)
-    patches = grey + rng.normal(0, 14, (3, 4, 1)) + rng.normal(0, 3, (3, 4, 3))
+    """A grayish wall, unevenly lit; (height, width, 3) uint8 RGB."""
+    gray = rng.uniform(50, 205) + rng.normal(0, 14, 3)
+    patches = gray + rng.normal(0, 14, (3, 4, 1)) + rng.normal(0, 3, (3, 4, 3))
     small = np.clip(patches, 0, 255).astype(np.uint8)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _head_outline(who: Identity, jaw_drop: float) -> np.ndarray:
-    """Closed curve (48, 2): half an ellipse above, narrowing to the chin below."""
+    """Closed curve (48, 2): half an ellipse at the top, narrowing to the chin at the bottom."""
     circle = oval(0, 0, 1, 1, n=48)
     below = np.maximum(circle[:, 1], 0)
     narrowing = 1 - (0.22 - 0.16 * who.jaw) * below**1.5
@@ -87,7 +87,7 @@ def _head_outline(who: Identity, jaw_drop: float) -> np.ndarray:
 
 
 def _paint_bust(canvas: Canvas) -> None:
-    """Everything behind the face: long hair, shoulders, neck, ears."""
+    """Paint everything behind the face: long hair, shoulders, neck, ears."""
     who = canvas.who
     if who.hair_style in HAIR_BEHIND:
         reach, width = HAIR_BEHIND[who.hair_style], who.width * 1.25
@@ -105,7 +105,7 @@ def _paint_bust(canvas: Canvas) -> None:
 
 
 def _shade_skin(canvas: Canvas, act: Actions) -> None:
-    """The soft hills and valleys of forehead, eye sockets, cheeks and chin."""
+    """Shade forehead, eye sockets, cheeks and chin."""
     who = canvas.who
     canvas.shade(oval(0, -0.55, 0.36, 0.2), 0.07)
     cheek = 0.3 - 0.05 * act.cheeks - 0.02 * act.smile
@@ -118,7 +118,7 @@ def _shade_skin(canvas: Canvas, act: Actions) -> None:
 
 
 def _fold_skin(canvas: Canvas, act: Actions) -> None:
-    """Lines of age, and the folds that the mimic adds."""
+    """Paint wrinkles of age, and the folds of the expression."""
     who, age, gap = canvas.who, canvas.who.age, canvas.who.eye_gap
 
     # From the wings of the nose to the corners of the mouth.
@@ -153,7 +153,7 @@ def _fold_skin(canvas: Canvas, act: Actions) -> None:
 
 
 def _paint_hair(canvas: Canvas) -> None:
-    """Hair over forehead and crown with some lighter and darker strands; a shine on bald heads."""
+    """Paint hair with some lighter and darker strands; on bald heads a highlight."""
     who, width = canvas.who, canvas.who.width
     if who.hair_style == "bald":
         canvas.shade(oval(-0.1, -0.72, 0.2, 0.1), 0.2)

@@ -1,7 +1,7 @@
-"""Eyes, brows, nose, mouth, beard and glasses: the parts of the face that carry the mimic.
+"""Eyes, brows, nose, mouth, beard and glasses: the parts of the face that show the expression.
 
 Each function paints one part on a canvas. Lengths are in head coordinates (see `canvas.py`);
-`side` is -1 for the half on the image's left and 1 for the right. The numbers were set by eye.
+`side` is -1 for the half on the image's left and 1 for the right. The constants were chosen by eye.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ IVORY = (238.0, 232.0, 218.0)
 
 
 def paint_nose(canvas: Canvas, act: Actions) -> None:
-    """Bridge, wings, nostrils and the shadow under the tip."""
+    """Paint bridge, wings, nostrils and the shadow under the tip."""
     who, wrinkle = canvas.who, act.nose_wrinkle
     tip = who.nose_length - 0.05 * wrinkle
     width = who.nose_width * (1 + 0.15 * wrinkle + 0.1 * act.smile)
@@ -59,7 +59,7 @@ def mouth_curves(who: Identity, act: Actions) -> tuple[np.ndarray, ...]:
 
 
 def paint_mouth(canvas: Canvas, act: Actions) -> None:
-    """Lips, what shows between them, and the folds at the corners."""
+    """Paint the lips, the inside of the mouth, and the folds at the corners."""
     who = canvas.who
     outer_up, inner_up, inner_low, outer_low = mouth_curves(who, act)
     lips = mixed(mixed(who.skin, (130, 40, 40), 0.34), (176, 40, 52), 0.42 * who.lip_tint)
@@ -84,7 +84,7 @@ def paint_mouth(canvas: Canvas, act: Actions) -> None:
 def _paint_inside_of_mouth(
     canvas: Canvas, act: Actions, inner_up: np.ndarray, inner_low: np.ndarray, gap: float
 ) -> None:
-    """Dark hollow, tongue and the two rows of teeth, cut off by the inner rims of the lips."""
+    """Paint the dark inside, tongue and teeth, cut off by the inner rims of the lips."""
     opening = closed(inner_up, inner_low)
     layer = canvas.layer()
     layer.fill(opening, (52, 14, 16), lift=0.06)
@@ -99,13 +99,13 @@ def _paint_inside_of_mouth(
 
 
 def _lid(half_width: float, height: float, slant: float) -> np.ndarray:
-    """A lid's rim from the inner to the outer corner, around the eye's centre; (13, 2)."""
+    """A lid's rim from the inner to the outer corner, around the eye's center; (13, 2)."""
     t = np.linspace(-1, 1, 13)
     return np.stack([half_width * t, -height * (1 - np.abs(t) ** 2.2) + slant * t], axis=1)
 
 
 def paint_eye(canvas: Canvas, act: Actions, side: int) -> None:
-    """Eyeball seen between the lids, lashes, and the fold of the upper lid."""
+    """Paint the eyeball between the lids, lashes, and the fold of the upper lid."""
     who = canvas.who
     half, tall = 0.165 * who.eye_size, 0.074 * who.eye_size
     slant = -0.008 + 0.03 * act.inner_brow * (1 - act.outer_brow)
@@ -134,21 +134,21 @@ def paint_eye(canvas: Canvas, act: Actions, side: int) -> None:
 
 
 def paint_brow(canvas: Canvas, act: Actions, side: int) -> None:
-    """One brow: AU1 lifts its inner, AU2 its outer end, AU4 draws it down and to the middle."""
+    """Paint a brow: AU1 lifts its inner, AU2 its outer end, AU4 draws it down and inward."""
     who = canvas.who
     down = act.frown + 0.45 * act.nose_wrinkle
-    rest = who.brow_height
-    inner = (0.135 - 0.055 * act.frown, rest - 0.13 * act.inner_brow + 0.13 * down)
+    y = who.brow_height
+    inner = (0.135 - 0.055 * act.frown, y - 0.13 * act.inner_brow + 0.13 * down)
     lift = who.brow_arch + 0.03 * act.inner_brow + 0.1 * act.outer_brow
-    outer = (0.54, rest + 0.035 - 0.11 * act.outer_brow + 0.02 * act.inner_brow)
-    spine = bow(inner, (0.35, rest - lift + 0.075 * down), outer, n=11)
+    outer = (0.54, y + 0.035 - 0.11 * act.outer_brow + 0.02 * act.inner_brow)
+    spine = bow(inner, (0.35, y - lift + 0.075 * down), outer, n=11)
     taper = who.brow_thickness * np.sqrt(np.linspace(1, 0.12, 11))[:, None] * (0, 1)
     color = mixed(who.hair, (30, 20, 18), 0.45)
     canvas.fill(mirrored(closed(spine - taper, spine + taper), side), color, lift=0.04)
 
 
 def paint_beard(canvas: Canvas, chin: np.ndarray) -> None:
-    """Stubble or full beard between the mouth and `chin` (the head's lower rim), and moustache."""
+    """Paint stubble or a beard between the mouth and `chin` (the head's rim), or a moustache."""
     who = canvas.who
     if who.beard in ("stubble", "full"):
         rim = chin[chin[:, 1] > 0.3]
@@ -167,7 +167,7 @@ def paint_beard(canvas: Canvas, chin: np.ndarray) -> None:
 
 
 def paint_glasses(canvas: Canvas) -> None:
-    """Two rims, the bridge and the temples."""
+    """Paint the two rims, the bridge and the temples."""
     gap, frame = canvas.who.eye_gap, (34.0, 30.0, 32.0)
     rim = oval(gap, 0.02, 0.22, 0.17, n=24)
     temple = np.array([(gap + 0.22, -0.02), (canvas.who.width, -0.04)])

@@ -1,9 +1,9 @@
-"""The synthetic `fer2013.csv`: faces drawn, spoilt like bad photographs, labelled with a few slips.
+"""The synthetic `fer2013.csv`: drawn faces, degraded like bad photographs, with some wrong labels.
 
-Written in the format of Kaggle's file, with FER+ votes beside it in Microsoft's format and a
-`truth.csv` of ours that says what was drawn. As in FER2013 the classes are uneven, images repeat
-within and across the splits, some copies carry another label, and some images are no faces. Unlike
-FER2013, the people of one split never appear in another (copies aside).
+Written in the format of Kaggle's file, with FER+ votes in Microsoft's format and a `truth.csv` with
+the ground truth. As in FER2013 the classes are imbalanced, there are duplicates within and across
+the splits, some duplicates have another label, and some images show no face. Unlike in FER2013, the
+subjects of one split are in no other split (except for duplicates).
 """
 
 import csv
@@ -32,17 +32,17 @@ SIDE = 48  # pixels of a face in the file
 DRAWN = 96  # pixels it is drawn at
 NEUTRAL = FER_CLASSES.index("neutral")
 
-# Shares of the classes, uneven like FER2013's, but with enough disgust to learn it.
+# Shares of the classes, imbalanced like FER2013's, but with enough disgust to learn it.
 CLASS_SHARES = np.array([0.14, 0.05, 0.14, 0.24, 0.16, 0.12, 0.15])
-# Shares of wrong labels; few in the tests, so that their ceiling stays near 1.
+# Shares of wrong labels; small in the test splits, so that the best possible accuracy is near 1.
 LABEL_NOISE = {"Training": 0.04, "PublicTest": 0.012, "PrivateTest": 0.012}
 COPIES = 0.025  # share of rows that repeat an earlier training image byte by byte
-CONFLICTS = 0.2  # share of the copies within Training that carry another label
+CONFLICTS = 0.2  # share of the copies within Training that have another label
 LEAST_INTENSITY = 0.4
 OCCLUDED = 0.08
 KINDS = {"face": 0.99, "watermark": 0.004, "logo": 0.004, "blank": 0.002}
 
-# What taggers mistake each class for, in the names of the FER+ columns: own column first.
+# The FER+ column of each class, and the two columns with which taggers confuse it.
 TAGGED_AS = {
     "angry": ("anger", "disgust", "sadness"),
     "disgust": ("disgust", "anger", "contempt"),
@@ -54,23 +54,23 @@ TAGGED_AS = {
 }
 
 
-Map = Callable[..., Iterable]  # `map`, or that of a pool of processes
+Map = Callable[..., Iterable]  # `map`, or the `map` of a process pool
 
 
 def write_fer2013(folder: Path, seed: int, sizes: dict[str, int], in_turn: Map = map) -> None:
     """Write `fer2013.csv`, `fer2013new.csv` (votes) and `truth.csv`, with the same rows in each.
 
-    `truth.csv` holds row (from 0), usage, class (one of FER_CLASSES, or "none" where there is no
+    `truth.csv` has the columns row (from 0), usage, class (one of FER_CLASSES, or "none" without a
     face), label (the number in `fer2013.csv`), intensity (0 to 1), identity (a number), kind (face,
-    watermark, logo, blank), is_junk (1 for all but face), duplicate_of (row of the original that
-    this image repeats, or -1; blank images are alike without being copies) and label_was_flipped (1
-    where the label is not the class).
+    watermark, logo, blank), is_junk (1 for all except face), duplicate_of (row of the original of
+    this copy, or -1; blank images are equal without being copies) and label_was_flipped (1 if the
+    label differs from the class).
 
     Args:
-        folder: made if missing; files of these names are replaced.
+        folder: created if missing; files of these names are replaced.
         seed: integer >= 0.
         sizes: rows of each usage, in the order of the file, e.g. {"Training": 2400, ...}.
-        in_turn: draws the images; the `map` of a pool uses more than one core.
+        in_turn: the `map` that draws the images; that of a process pool uses several cores.
     """
     folder.mkdir(parents=True, exist_ok=True)
     truth: list[dict] = []
@@ -101,7 +101,7 @@ def write_fer2013(folder: Path, seed: int, sizes: dict[str, int], in_turn: Map =
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
-    """Write a table with the same line ends on every system."""
+    """Write a table with the same line endings on every system."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -109,11 +109,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> No
 
 
 def plan_rows(seed: int, usage: str, size: int, earlier: list[dict]) -> list[dict]:
-    """Decide what the rows of one usage show, before anything is drawn.
+    """Choose the content of the rows of one usage, before anything is drawn.
 
     Args:
         seed, usage, size: as in `write_fer2013`.
-        earlier: the rows that stand before these in the file.
+        earlier: the rows before these in the file.
 
     Returns:
         `size` rows of `truth.csv`.
@@ -151,7 +151,7 @@ def plan_rows(seed: int, usage: str, size: int, earlier: list[dict]) -> list[dic
 
 
 def _copy_of(original: dict) -> dict:
-    """What a byte-identical copy takes over; its label is right even if the original's is not."""
+    """The columns of a byte-identical copy; its label is correct even if the original's is not."""
     kept = {k: original[k] for k in ("class", "intensity", "identity", "kind", "is_junk", "label")}
     if kept["class"] != "none":
         kept["label"] = FER_CLASSES.index(kept["class"])
@@ -166,10 +166,10 @@ def draw_row(seed: int, row: dict) -> np.ndarray:
     if row["kind"] == "logo":
         return _draw_logo(rng)
     who = random_identity(stream(seed, Stream.PERSON, row["identity"]))
-    looks = EXPRESSIONS[row["class"]]
-    act = at_intensity(looks[rng.integers(len(looks))], row["intensity"])
+    variants = EXPRESSIONS[row["class"]]
+    act = at_intensity(variants[rng.integers(len(variants))], row["intensity"])
     act = twitch(act, rng, 0.05)
-    # The face fills the image as it fills the box of OpenCV's Haar detector.
+    # The face fills the image as in the boxes of OpenCV's Haar detector.
     x, y = 0.5 + rng.normal(0, 0.013), 0.42 + rng.normal(0, 0.013)
     yaw, pitch, roll = rng.normal(0, (6, 4, 3.5))
     pose = Pose((DRAWN * x, DRAWN * y), DRAWN * rng.uniform(0.52, 0.59), yaw, pitch, roll)
@@ -183,9 +183,9 @@ def draw_row(seed: int, row: dict) -> np.ndarray:
     return _degrade(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), rng)
 
 
-def _degrade(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make a bad photograph of (H, W) uint8: gradient, blur, contrast, noise; (48, 48) uint8."""
-    shrunk = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+def _degrade(gray: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Degrade (H, W) uint8 to a bad photograph: gradient, blur, contrast, noise; (48, 48) uint8."""
+    shrunk = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     small: np.ndarray = shrunk.astype(np.float32)
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     across, down = rng.normal(0, 0.1, 2)
@@ -198,8 +198,8 @@ def _degrade(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _occlude(image: np.ndarray, pose: Pose, who: Identity, rng: np.random.Generator) -> None:
-    """Hide a part of the face, in place, behind a hand, a strand of hair or a bar."""
-    x, y, unit = *pose.centre, pose.scale
+    """Occlude a part of the face, in place, by a hand, a strand of hair or a bar."""
+    x, y, unit = *pose.center, pose.scale
     side = 1 if rng.random() < 0.5 else -1
     what = str(rng.choice(("hand", "hair", "bar")))
     if what == "hand":
@@ -219,7 +219,7 @@ def _occlude(image: np.ndarray, pose: Pose, who: Identity, rng: np.random.Genera
 
 
 def _draw_logo(rng: np.random.Generator) -> np.ndarray:
-    """An image that is no face: a ring and letters; (48, 48) uint8."""
+    """An image without a face: a ring and letters; (48, 48) uint8."""
     paper = int(rng.integers(256))
     ink = ((paper + 128.0) % 256,)
     image = np.full((SIDE, SIDE), paper, np.uint8)
@@ -230,19 +230,19 @@ def _draw_logo(rng: np.random.Generator) -> np.ndarray:
 
 
 def cast_votes(seed: int, row: dict) -> list[int]:
-    """Ten taggers' votes for one row of `truth.csv`, in the order of FER_PLUS_COLUMNS.
+    """The votes of ten taggers for one row of `truth.csv`, in the order of FER_PLUS_COLUMNS.
 
-    They know the class, not the label. The weaker the expression, the more of them see another,
-    most often neutral; where there is no face all ten vote NF ("not a face").
+    They vote on the class, not the label. The weaker the expression, the more of them choose
+    another, most often neutral; without a face all ten vote NF ("not a face").
     """
-    chance = dict.fromkeys(FER_PLUS_COLUMNS, 0.0)
+    probability = dict.fromkeys(FER_PLUS_COLUMNS, 0.0)
     if row["class"] == "none":
-        chance["NF"] = 1.0
+        probability["NF"] = 1.0
     else:
-        own, second, third = TAGGED_AS[row["class"]]
-        sure = 0.92 if row["class"] == "neutral" else 0.62 + 0.33 * row["intensity"]
-        chance[own], chance["unknown"] = sure, 0.01
+        correct, second, third = TAGGED_AS[row["class"]]
+        p_correct = 0.92 if row["class"] == "neutral" else 0.62 + 0.33 * row["intensity"]
+        probability[correct], probability["unknown"] = p_correct, 0.01
         for name, share in (("neutral", 0.5), (second, 0.35), (third, 0.15)):
-            chance[name] += share * (0.99 - sure)
+            probability[name] += share * (0.99 - p_correct)
     rng = stream(seed, Stream.VOTES, row["row"])
-    return rng.multinomial(10, list(chance.values())).tolist()
+    return rng.multinomial(10, list(probability.values())).tolist()

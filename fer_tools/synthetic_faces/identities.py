@@ -1,8 +1,8 @@
-"""Who is drawn and what the face does: identities, expressions, pose and light of the sample world.
+"""Identities, expressions, pose and light of the synthetic faces.
 
-The mimic follows the action units (AU) of Ekman and Friesen's Facial Action Coding System, each a
-strength from 0 (at rest) to 1 (full). An expression scaled by an intensity between 0 and 1 runs
-evenly from the neutral face to its full look.
+Expressions follow the action units (AU) of Ekman and Friesen's Facial Action Coding System, each
+with a strength from 0 (at rest) to 1 (full). Scaling an expression by an intensity from 0 to 1
+interpolates linearly between the neutral face and the full expression.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -28,8 +28,10 @@ HAIR_STYLES = ("bald", "short", "side", "fringe", "long", "curly")
 
 
 class Stream(IntEnum):
-    """What a random stream is for. Every item has a stream of its own, so that nothing that is
-    drawn depends on the order of drawing or on how much else is drawn."""
+    """The purpose of a random stream.
+
+    Every item has a separate stream, so that no item depends on the order or number of the others.
+    """
 
     PERSON = 0
     FACE = 1
@@ -38,7 +40,7 @@ class Stream(IntEnum):
     CLASSES = 4
     SUBJECT = 5
     SEQUENCE = 6
-    FILM = 7
+    VIDEO = 7
     OTHER_PERSON = 8
     OTHER_FACE = 9
     POSED = 10
@@ -46,13 +48,13 @@ class Stream(IntEnum):
 
 
 def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:
-    """The random numbers of one item; `seed` and `index` are integers >= 0."""
+    """The random generator of one item; `seed` and `index` are integers >= 0."""
     return np.random.default_rng([seed, kind, index])
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays the same about one person. Lengths are in head coordinates, colors RGB 0-255."""
+    """The constant properties of a person. Lengths are in head coordinates, colors RGB 0-255."""
 
     width: float  # half the width of the head, about 0.77
     jaw: float  # 0 pointed chin, 1 square jaw
@@ -60,10 +62,10 @@ class Identity:
     hair: RGB
     hair_style: str  # one of HAIR_STYLES
     brow_thickness: float
-    brow_height: float  # y of the resting brow
+    brow_height: float  # y of the brow at rest
     brow_arch: float
     eye_size: float  # 1 = average
-    eye_gap: float  # x of the eye's centre
+    eye_gap: float  # x of the eye's center
     iris: RGB
     nose_width: float
     nose_length: float
@@ -79,9 +81,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and how it is turned."""
+    """Position and rotation of the head."""
 
-    centre: tuple[float, float]  # pixels (x, y) of the point between the eyes
+    center: tuple[float, float]  # pixels (x, y) of the point between the eyes
     scale: float  # pixels from that point to the chin
     yaw: float = 0.0  # degrees, > 0 turns to the image's right
     pitch: float = 0.0  # degrees, > 0 looks down
@@ -90,11 +92,11 @@ class Pose:
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp and the light from everywhere."""
+    """One lamp and ambient light."""
 
-    azimuth: float = -25.0  # degrees, < 0 from the image's left
-    elevation: float = 35.0  # degrees, > 0 from above
-    ambient: float = 0.55  # 0 lamp only, 1 flat light
+    azimuth: float = -25.0  # degrees, < 0: from the image's left
+    elevation: float = 35.0  # degrees, > 0: from above
+    ambient: float = 0.55  # 0: lamp only, 1: ambient light only
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ ACTION_NAMES = tuple(f.name for f in fields(Actions) if f.name != "gaze")
 
 
 def random_identity(rng: np.random.Generator) -> Identity:
-    """Draw a person at random; dark skin goes with dark hair, all else is independent."""
+    """Draw a person at random; dark skin comes with dark hair, everything else is independent."""
     darkness = rng.uniform(0, len(SKIN_TONES) - 1)
     low = min(int(darkness), len(SKIN_TONES) - 2)
     skin = mixed(tuple(SKIN_TONES[low]), tuple(SKIN_TONES[low + 1]), darkness - low)
@@ -150,7 +152,7 @@ def random_identity(rng: np.random.Generator) -> Identity:
     )  # fmt: skip
 
 
-# Full-strength mimic of each expression; a class with several looks has several entries.
+# The full-strength actions of each expression; a class may have several variants.
 EXPRESSIONS: dict[str, tuple[Actions, ...]] = {
     "angry": (
         Actions(frown=1, squint=0.5, tight_lips=0.9, wide_eyes=0.35, chin=0.3),
@@ -182,22 +184,22 @@ def at_intensity(full: Actions, intensity: float) -> Actions:
 
 
 def twitch(actions: Actions, rng: np.random.Generator, amount: float) -> Actions:
-    """Disturb every action by normal noise of standard deviation `amount`, kept within 0 to 1."""
+    """Add normal noise of standard deviation `amount` to every action, clipped to 0..1."""
     noise = rng.normal(0, amount, len(ACTION_NAMES))
     changed = {
-        name: min(1.0, max(0.0, getattr(actions, name) + float(by)))
-        for name, by in zip(ACTION_NAMES, noise, strict=True)
+        name: min(1.0, max(0.0, getattr(actions, name) + float(delta)))
+        for name, delta in zip(ACTION_NAMES, noise, strict=True)
     }
     across, down = rng.uniform(-1, 1, 2)
     return replace(actions, gaze=(float(across), float(down)), **changed)
 
 
-def together(a: Actions, b: Actions) -> Actions:
-    """Sum of two mimics, each action at most 1."""
+def combined(a: Actions, b: Actions) -> Actions:
+    """The sum of two sets of actions, each action at most 1; the gaze is that of `b`."""
     return replace(b, **{n: min(1.0, getattr(a, n) + getattr(b, n)) for n in ACTION_NAMES})
 
 
 def mixed(a: RGB, b: RGB, share: float) -> RGB:
-    """Colour between `a` (share 0) and `b` (share 1)."""
+    """Color between `a` (share 0) and `b` (share 1)."""
     red, green, blue = (float(x + share * (y - x)) for x, y in zip(a, b, strict=True))
     return (red, green, blue)

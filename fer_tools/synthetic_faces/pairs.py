@@ -1,7 +1,7 @@
-"""Drawn twins: one person, pose and light twice, with an expression and without.
+"""Synthetic pairs: the same person, pose and light twice, with an expression and neutral.
 
-Where two twins differ, there the expression is, and nowhere else. So of drawn faces it is known
-where a network has to look.
+The two images differ exactly where the expression is. So for synthetic faces the ground truth of an
+attribution map is known.
 """
 
 import cv2
@@ -25,24 +25,25 @@ SIDE = 48  # pixels of the result
 def drawn_pairs(
     seed: int, each: int, intensity: float = 0.9
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw faces with an expression, and where their neutral twins look different.
+    """Draw faces with an expression, and their differences from the neutral face.
 
     Args:
-        seed: of people, poses, light and looks.
-        each: people an expression; no two expressions share a person.
+        seed: of people, poses, light and variants.
+        each: people per expression; no two expressions share a person.
         intensity: of the expressions, 0 to 1.
 
     Returns:
-        images (N, 48, 48) uint8; changes (N, 48, 48) float32, grey levels between the twins, 0
-        where they are equal; labels (N,) int64. N is 6 x `each`: neutral has nothing to show.
+        images (N, 48, 48) uint8; changes (N, 48, 48) float32, absolute difference in gray levels
+        from the neutral face, 0 where they are equal; labels (N,) int64. N is 6 x `each`: there
+        are no pairs for neutral.
     """
     images, changes, labels = [], [], []
     for label, name in enumerate(FER_CLASSES[:-1]):
         for number in range(each):
-            # One stream a person, begun anew for each twin, so that only the expression differs.
-            looks = EXPRESSIONS[name]
-            showing = at_intensity(looks[number % len(looks)], intensity)
-            face, neutral = (_draw([seed, label, number], act) for act in (showing, Actions()))
+            # Both images of a pair use the same random stream, so that only the expression differs.
+            variants = EXPRESSIONS[name]
+            expression = at_intensity(variants[number % len(variants)], intensity)
+            face, neutral = (_draw([seed, label, number], act) for act in (expression, Actions()))
             images.append(face)
             changes.append(np.abs(face.astype(np.float32) - neutral))
             labels.append(label)
@@ -56,5 +57,5 @@ def _draw(seed: list[int], act: Actions) -> np.ndarray:
     pose = Pose((0.5 * DRAWN, 0.42 * DRAWN), 0.555 * DRAWN, *rng.normal(0, (6, 4, 3.5)))
     light = Light(rng.uniform(-45, 45), rng.uniform(5, 45), rng.uniform(0.5, 0.9))
     image = draw_face(backdrop(rng, DRAWN, DRAWN), who, act, pose, light)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA))

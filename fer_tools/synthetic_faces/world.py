@@ -1,12 +1,12 @@
-"""A small synthetic face world with known truth, written in the publishers' own formats.
+"""A small synthetic data set with known ground truth, written in the publishers' formats.
 
 `draw_world` writes a `fer2013.csv` with FER+ votes, a CK+ release tree and a video of one face, all
-from one seed. Beside each stands a table of ours that says what was drawn.
+from one seed. Next to each it writes a table with the ground truth.
 
-What this world measures: whether readers, audit, splits, training, metrics and video code work
-together, because a mistake in any of them lowers a figure whose expected value is known. What it
-does not measure: how well a network reads people. The faces are drawings, the mimic is posed, and
-each expression has one look or two, so no accuracy found here says anything about photographs.
+The data tests whether readers, audit, splits, training, metrics and video code work together,
+because a mistake in any of them lowers a figure whose expected value is known. It does not measure
+how well a network classifies people: the faces are drawings, the expressions are posed, and each
+has one or two variants, so no accuracy measured here applies to photographs.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -31,9 +31,9 @@ from fer_tools.synthetic_faces.identities import (
     Pose,
     Stream,
     at_intensity,
+    combined,
     random_identity,
     stream,
-    together,
     twitch,
 )
 from fer_tools.synthetic_faces.other_style import write_jaffe
@@ -41,9 +41,9 @@ from fer_tools.synthetic_faces.other_style import write_jaffe
 CKPLUS_SIZE = (240, 180)  # pixels, width and height
 # The emotions of the sequences in turn; contempt is as rare as in the release.
 CKPLUS_TURNS = ("happy", "anger", "surprise", "disgust", "sadness", "fear") * 3 + ("contempt",)
-UNLABELLED = 12  # each twelfth sequence has no emotion file
+UNLABELED = 12  # each twelfth sequence has no emotion file
 
-# The video's story: (share of its length, class, intensity); in between the intensity glides.
+# The video's course: (share of its length, class, intensity); the intensity is interpolated.
 Story = tuple[tuple[float, str, float], ...]
 STORY: Story = (
     (0.00, "neutral", 0.0), (0.05, "sad", 0.0), (0.15, "sad", 1.0), (0.21, "sad", 0.9),
@@ -69,7 +69,7 @@ def draw_world(
     sequences_per_subject: int = 3,
     frames_per_sequence: int = 8,
 ) -> None:
-    """Write the whole world under `root`; the same arguments give the same bytes.
+    """Write all data under `root`; the same arguments give the same bytes.
 
     Writes `fer2013/{fer2013,fer2013new,truth}.csv`, `ckplus/{cohn-kanade-images,Emotion}/` with
     `ckplus/truth.csv`, `other/jaffe/` in another drawing style, and
@@ -77,7 +77,7 @@ def draw_world(
     `write_fer2013`, `write_ckplus`, `write_jaffe` and `video_truth`.
 
     Args:
-        root: folder, made if missing.
+        root: folder, created if missing.
         seed: integer >= 0.
         train, public_test, private_test: rows of each usage in `fer2013.csv`, >= 1.
         subjects: people in the CK+ tree, 1 to 300.
@@ -86,7 +86,7 @@ def draw_world(
         frames_per_sequence: from neutral to apex, >= 2.
     """
     sizes = {"Training": train, "PublicTest": public_test, "PrivateTest": private_test}
-    # One process a core. Every image has its own random stream, whichever process draws it.
+    # One process per core. Every image has its random stream, whichever process draws it.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         video = pool.submit(write_video, root / "video", seed, video_seconds)
         in_turn = partial(pool.map, chunksize=16)
@@ -99,7 +99,7 @@ def draw_world(
 
 
 def glide(share: float) -> float:
-    """From 0 to 1 with level ends, as a muscle moves; `share` is clipped to 0..1."""
+    """Smoothstep: from 0 to 1 with slope 0 at both ends; `share` is clipped to 0..1."""
     share = min(1.0, max(0.0, share))
     return share * share * (3 - 2 * share)
 
@@ -109,10 +109,10 @@ def write_ckplus(
 ) -> None:
     """Write sequences from neutral to apex in the layout of the CK+ release, and `truth.csv`.
 
-    The images are 240 x 180 grey PNG files. Every twelfth sequence has an empty folder under
-    `Emotion`, as 266 of the release's 593 have no valid label. `truth.csv` holds subject, sequence,
-    frame (from 1), emotion (one of CKPLUS_EMOTIONS), class (one of FER_CLASSES, or "none" for
-    contempt), intensity (0 to 1) and is_labelled.
+    The images are 240 x 180 gray PNG files. Every twelfth sequence has an empty folder under
+    `Emotion`, as 266 of the release's 593 have no valid label. `truth.csv` has the columns subject,
+    sequence, frame (from 1), emotion (one of CKPLUS_EMOTIONS), class (one of FER_CLASSES, or "none"
+    for contempt), intensity (0 to 1) and is_labelled.
     """
     truth: list[dict] = []
     numbers = range(subjects * per_subject)
@@ -122,14 +122,14 @@ def write_ckplus(
     draw = partial(_draw_sequence, folder, seed, frames)
     drawn = in_turn(draw, people, numbers, names, emotions)
     for number, name, emotion, intensities in zip(numbers, names, emotions, drawn, strict=True):
-        labelled = number % UNLABELLED != UNLABELLED - 1
-        _write_emotion(folder, name, emotion if labelled else None, frames)
+        labeled = number % UNLABELED != UNLABELED - 1
+        _write_emotion(folder, name, emotion if labeled else None, frames)
         fer_class = CKPLUS_TO_FER[emotion]
         truth += [
             {
                 "subject": name[:4], "sequence": name, "frame": frame, "emotion": emotion,
                 "class": FER_CLASSES[fer_class] if fer_class >= 0 else "none",
-                "intensity": round(intensity, 4), "is_labelled": int(labelled),
+                "intensity": round(intensity, 4), "is_labelled": int(labeled),
             }
             for frame, intensity in enumerate(intensities, start=1)
         ]  # fmt: skip
@@ -143,20 +143,20 @@ def _draw_sequence(
     place = folder / "cohn-kanade-images" / name[:4] / name[5:]
     place.mkdir(parents=True, exist_ok=True)
     width, height = CKPLUS_SIZE
-    same = stream(seed, Stream.SUBJECT, person)  # what all sequences of the person share
-    who, wall = random_identity(same), backdrop(same, height, width)
+    shared = stream(seed, Stream.SUBJECT, person)  # the same for all sequences of the person
+    who, wall = random_identity(shared), backdrop(shared, height, width)
     rng = stream(seed, Stream.SEQUENCE, number)
     fer_class = CKPLUS_TO_FER[emotion]
-    looks = EXPRESSIONS[FER_CLASSES[fer_class] if fer_class >= 0 else emotion]
-    full, rest = looks[rng.integers(len(looks))], twitch(Actions(), rng, 0.03)
-    centre = (width / 2 + rng.normal(0, 5), 0.47 * height + rng.normal(0, 4))
+    variants = EXPRESSIONS[FER_CLASSES[fer_class] if fer_class >= 0 else emotion]
+    full, at_rest = variants[rng.integers(len(variants))], twitch(Actions(), rng, 0.03)
+    center = (width / 2 + rng.normal(0, 5), 0.47 * height + rng.normal(0, 4))
     yaw, pitch, roll = rng.normal(0, (4, 3, 2.5))
-    pose = Pose(centre, 64 + rng.normal(0, 3), yaw, pitch, roll)
+    pose = Pose(center, 64 + rng.normal(0, 3), yaw, pitch, roll)
     light = Light(rng.uniform(-35, 35), rng.uniform(10, 45), rng.uniform(0.55, 0.85))
     apex = rng.uniform(0.75, 1.0)
     intensities = [apex * glide(f / (frames - 1)) for f in range(frames)]
     for frame, intensity in enumerate(intensities, start=1):
-        act = together(at_intensity(full, intensity), rest)
+        act = combined(at_intensity(full, intensity), at_rest)
         sway = rng.normal(0, 0.3, 2)
         moved = replace(pose, yaw=yaw + sway[0], roll=roll + sway[1])
         image = cv2.cvtColor(draw_face(wall, who, act, moved, light), cv2.COLOR_RGB2GRAY)
@@ -169,7 +169,7 @@ def _draw_sequence(
 
 
 def _write_emotion(folder: Path, name: str, emotion: str | None, frames: int) -> None:
-    """Write the emotion file of a sequence, or leave its folder empty where `emotion` is None."""
+    """Write the emotion file of a sequence, or an empty folder if `emotion` is None."""
     place = folder / "Emotion" / name[:4] / name[5:]
     place.mkdir(parents=True, exist_ok=True)
     if emotion is not None:
@@ -178,15 +178,15 @@ def _write_emotion(folder: Path, name: str, emotion: str | None, frames: int) ->
 
 
 def video_truth(seconds: float, story: Story = STORY) -> list[dict]:
-    """What each frame of the video shows.
+    """The ground truth of each frame of a video.
 
     Args:
         seconds: length.
         story: (share of the length, class, intensity), growing, from 0 to 1.
 
     Returns:
-        One dictionary a frame: frame (from 0), time_s, class (one of FER_CLASSES), intensity (0 to
-        1), valence (-1 to 1: the intensity when happy, 0 when neutral, else minus the intensity)
+        One dictionary per frame: frame (from 0), time_s, class (one of FER_CLASSES), intensity (0
+        to 1), valence (-1 to 1: the intensity when happy, 0 when neutral, else minus the intensity)
         and face_present (0 while any part of the head is outside the image).
     """
     starts = [at for at, _, _ in story]
@@ -212,7 +212,7 @@ def video_truth(seconds: float, story: Story = STORY) -> list[dict]:
 
 
 def _walked(share: float) -> float:
-    """How far the person has walked to the right out of the image, in pixels."""
+    """How far the person has moved to the right, out of the image, in pixels."""
     leave, gone, back, here = WALK
     away = min(glide((share - leave) / (gone - leave)), glide((here - share) / (here - back)))
     return 460 * away
@@ -220,7 +220,7 @@ def _walked(share: float) -> float:
 
 def write_video(folder: Path, seed: int, seconds: float) -> None:
     """Write the sample study's video, `sample.mp4`, and `sample_truth.csv`; see `write_videos`."""
-    rng = stream(seed, Stream.FILM)
+    rng = stream(seed, Stream.VIDEO)
     who = replace(random_identity(rng), glasses=False, beard="none", hair_style="side", age=0.2)
     _write_video(folder, "sample", video_truth(seconds), who, rng)
 
@@ -228,18 +228,18 @@ def write_video(folder: Path, seed: int, seconds: float) -> None:
 def write_videos(folder: Path, seed: int, count: int, seconds: float) -> list[Path]:
     """Write videos of people who differ, `drawn_1.mp4` ..., each with `drawn_1_truth.csv`.
 
-    H.264, 480 x 360, 15 frames a second. The encoder runs on one thread and writes no version, so
-    that the bytes repeat with the same PyAV. Each tells `STORY` with other negative emotions.
+    H.264, 480 x 360, 15 frames per second. The encoder runs on one thread and writes no version, so
+    that the bytes are the same with the same PyAV. Each tells `STORY` with other negative emotions.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         seed: integer >= 0.
         count: of videos.
         seconds: length of each.
     """
     names = [f"drawn_{number}" for number in range(1, count + 1)]
     for number, name in enumerate(names, start=1):
-        rng = stream(seed, Stream.FILM, number)
+        rng = stream(seed, Stream.VIDEO, number)
         turn = NEGATIVE[number % len(NEGATIVE) :] + NEGATIVE[: number % len(NEGATIVE)]
         told = dict(zip(NEGATIVE, turn, strict=True))
         story = tuple((at, told.get(emotion, emotion), level) for at, emotion, level in STORY)
@@ -275,7 +275,7 @@ def _video_frame(
     row: dict, share: float, who: Identity, wall: np.ndarray, phases: np.ndarray
 ) -> np.ndarray:
     """Draw one frame of the video; (360, 480, 3) uint8 RGB."""
-    cycles = row["time_s"] * np.array([0.21, 0.33, 0.27, 0.17])  # slow swaying, in turns
+    cycles = row["time_s"] * np.array([0.21, 0.33, 0.27, 0.17])  # slow swaying, in cycles
     wave = np.sin(2 * np.pi * cycles + phases)
     x = VIDEO_SIZE[0] / 2 + 10 * wave[0] + _walked(share)
     y = 0.46 * VIDEO_SIZE[1] + 5 * wave[1]

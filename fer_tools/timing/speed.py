@@ -1,7 +1,7 @@
-"""How fast a training step is, what it spends its time on, and what would be ideal.
+"""The speed of a training step, its time by kind of work, and the ideal speed.
 
-The tools of `studies/benchmarks/training_speed.ipynb`; no study uses them. What is timed is the
-step of `fer_lib/training/step.py` with its batches and moving average, as `loop.fit` takes it.
+Used by `studies/benchmarks/training_speed.ipynb`, and by no study. The step timed here is that of
+`fer_lib/training/step.py` with its batches and moving average, as in `loop.fit`.
 """
 
 import itertools
@@ -29,13 +29,13 @@ from fer_lib.training.losses import cross_entropy
 from fer_lib.training.objective import Objective
 from fer_lib.training.step import Step
 
-# The compiler looks for CUDA's tools and tells, with date and process, where there is no GPU.
+# Without a GPU the compiler logs, with date and process, that it found no CUDA tools.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 CLASSES = 7
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}  # large enough that the memory does not limit a product
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-# Kinds of work by what the profiler's names hold, looked for in this order.
+# Kinds of work by parts of the profiler's names, searched in this order.
 KINDS = {
     "convolution": ("conv",),
     "batch norm": ("batch_norm",),
@@ -70,7 +70,7 @@ PLAIN = Variant(precision="32-true", channels_last=False, compiled=False)  # all
 
 
 def devices() -> list[str]:
-    """ "cpu", and "cuda" where there is such a GPU."""
+    """ "cpu", and "cuda" if there is a GPU."""
     return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
@@ -86,10 +86,10 @@ def variants(device: str) -> list[Variant]:
 
 
 def gains(rate: pd.Series, every: Mapping[tuple[str, str], Variant], switch: str) -> list[float]:
-    """By what factor a switch speeds the step up, for each setting of the other two.
+    """The speedup by one switch, for each setting of the other two.
 
     Args:
-        rate: by (device, name of the variant): faces a second.
+        rate: faces per second by (device, name of the variant).
         every: the variants by the same keys.
         switch: "precision", "channels_last" or "compiled".
     """
@@ -111,15 +111,15 @@ def processor() -> str:
 
 
 def gpu() -> str:
-    """The GPU's name; empty where there is none."""
+    """The GPU's name; "" if there is none."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def clock(device: str) -> float:
-    """Seconds, to be subtracted from one another.
+    """A clock in seconds; only differences are meaningful.
 
-    With one thread on the CPU it is the processor's time of this process: what the work would take
-    on a core of its own, whatever else the machine does. Otherwise it is the time on the wall.
+    With one thread on the CPU it is the CPU time of this process: the duration on an otherwise idle
+    core, whatever else the machine does. Otherwise it is the wall-clock time.
     """
     if device == "cuda":
         torch.cuda.synchronize()
@@ -129,12 +129,12 @@ def clock(device: str) -> float:
 
 
 class TimedStep:
-    """The step of `loop.fit` without teacher, taken again and again, with the times of its parts.
+    """The training step of `loop.fit` without teacher, with the times of its parts.
 
     Args:
         variant: how to compute it. `fit` itself always uses channels last.
-        settings: of the run; `precision` and `compile` are the variant's.
-        images: (N, 48, 48) uint8, N at least the batch size; by default 1024 random ones.
+        settings: of the run; `precision` and `compile` are replaced by those of the variant.
+        images: (N, 48, 48) uint8, N at least the batch size; by default 1024 random images.
         labels: (N,) int64.
     """
 
@@ -162,14 +162,14 @@ class TimedStep:
         batches = Batches(images.to(fabric.device), labels.to(fabric.device), settings)
         self.batches = itertools.chain.from_iterable(map(batches.epoch, itertools.count(1)))
 
-    def take(self, number: int = 0) -> tuple[float, float]:
-        """Take the step.
+    def run(self, number: int = 0) -> tuple[float, float]:
+        """Run one step.
 
         Args:
             number: of the step in its run, on which the moving average depends.
 
         Returns:
-            Seconds of the whole step, and of forward and backward pass alone.
+            Seconds of the whole step, and of the forward and backward pass alone.
         """
         device = self.variant.device
         begin = clock(device)
@@ -183,35 +183,35 @@ class TimedStep:
 
 
 class Product:
-    """A product of two large square matrices: about the fastest that a device multiplies and adds.
+    """A product of two large square matrices: about the fastest multiply-adds of a device.
 
-    It is taken in two ways, and the faster one counts: by `torch.mm`, and as a convolution with a
-    kernel of 1 x 1, which is the same product made by the library that convolves. On a CPU the two
-    belong to different libraries, and neither always wins.
+    It is computed in two ways, and the faster one counts: by `torch.mm`, and as a convolution with
+    a 1 x 1 kernel, which is the same product computed by the convolution library. On a CPU the two
+    are different libraries, and neither is always faster.
 
     Args:
         device: "cpu" or "cuda".
         precision: as in lightning's Fabric.
-        least: each way is repeated until so many seconds are over.
+        least: each way is repeated for at least this many seconds.
     """
 
     def __init__(self, device: str, precision: str, least: float = 0.2) -> None:
         self.device, self.least, self.side = device, least, MATRIX_SIDE[device]
         shape = (2, self.side, self.side)
         self.left, self.right = torch.randn(shape, device=device).to(DTYPES[precision])
-        # The rows of the left matrix as the places of a map, its columns as channels side by side.
+        # The rows of the left matrix as positions of a feature map, its columns as channels.
         self.map, self.kernels = self.left.T[None, :, :, None], self.right.T[:, :, None, None]
 
     def rate(self) -> float:
-        """Floating-point operations a second; a multiply-add counts as two."""
+        """Floating-point operations per second; a multiply-add counts as two."""
         return max(self._rate(self.by_mm), self._rate(self.by_convolution))
 
     def by_mm(self) -> Tensor:
-        """(side, side): the product."""
+        """The product, (side, side)."""
         return torch.mm(self.left, self.right)
 
     def by_convolution(self) -> Tensor:
-        """(1, side, side, 1): the product, transposed."""
+        """The transposed product, (1, side, side, 1)."""
         return F.conv2d(self.map, self.kernels)
 
     def _rate(self, multiply: Callable[[], Tensor]) -> float:
@@ -225,34 +225,34 @@ class Product:
 def interleaved(
     jobs: Mapping[str, Callable[[], object]], turns: int, title: str
 ) -> Iterator[tuple[int, str, object]]:
-    """Do every job once a turn, so that a slow minute of the machine hits all of them alike.
+    """Run every job once per turn, so that a slow minute of the machine affects all of them alike.
 
     Yields:
-        Turn, from 1, name of the job, and what it returned. Turn 0 warms up and is left out.
+        Turn, from 1, name of the job, and its result. Turn 0 is a warm-up and is omitted.
     """
     with progress_bar((turns + 1) * len(jobs), title, unit="job") as bar:
         for turn in range(turns + 1):
             for name, job in jobs.items():
-                found = job()
+                result = job()
                 bar.update()
                 if turn:
-                    yield turn, name, found
+                    yield turn, name, result
 
 
 def kind_of(name: str) -> str:
-    """The kind of work, a key of `KINDS` or "other", of what the profiler names so."""
+    """The kind of work, a key of `KINDS` or "other", of an operation in the profile."""
     name = name.lower()
     return next((kind for kind, marks in KINDS.items() if any(m in name for m in marks)), OTHER)
 
 
 def shares_by_kind(step: TimedStep, steps: int = 2) -> pd.Series:
-    """Which share of a step's time each kind of work takes: by kind, adding up to 1."""
+    """The share of a step's time by kind of work; the shares add up to 1."""
     on_gpu = step.variant.device == "cuda"
     activities = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
-    step.take()
+    step.run()
     with profile(activities=activities) as profiler:
         for _ in range(steps):
-            step.take()
+            step.run()
     rows = [
         (kind_of(row.key), row.self_device_time_total if on_gpu else row.self_cpu_time_total)
         for row in profiler.key_averages()

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from torch import Tensor, nn
 
 from fer_lib.models.msfernet import Classifier, Encoder, MSFERNet, ProjectionHead, SupConNet
-from fer_lib.params import Architecture, Count, Name, Section, Training, Whole
+from fer_lib.params import Architecture, Count, Section, Training, Whole
 from fer_lib.paths import scratch_folder
 from fer_lib.precision import resolve
 from fer_lib.training.checkpoints import TRAINING_CODE, fingerprint, flat_weights
@@ -26,6 +26,8 @@ from fer_lib.training.objective import Objective
 from studies.ablation.settings import load_section
 
 TRAINED_BY = (*TRAINING_CODE, "studies/ablation/variants.py")
+# Names stand in the names of files and stages.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 CONTRAST_SHARE = 0.5  # of the contrastive loss beside cross entropy, where both are learnt at once
 
 

@@ -1,8 +1,8 @@
-"""Time of one face on one core: `uv run python studies/benchmarks/classifier_latency.py [fer13-7]`
+"""Latency for one face on one core: `python studies/benchmarks/classifier_latency.py [fer13-7]`
 
 This project's network as float32 and int8 ONNX and in PyTorch, and EfficientNet-B0 at 224 x 224 for
 comparison (random weights, which take the same time). They take turns in one process, so that the
-ratios can be trusted on a noisy machine even where the milliseconds cannot. The goals: float32 at
+ratios are reliable even on a busy machine on which the milliseconds are not. The goals: float32 at
 most a quarter of EfficientNet-B0's time, int8 at most a tenth.
 """
 
@@ -20,8 +20,8 @@ import onnxruntime
 import torch
 import torchvision
 
-from fer_lib.inference.export import export_onnx, quantize
-from fer_lib.inference.recognizer import Recognizer
+from fer_tools.inference.export import export_onnx, quantize
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.study.export_check import CALIBRATION_FACES, comparison_faces
 from fer_tools.timing.speed import processor
 from studies.benchmarks.latency import onnx_call, take_turns
@@ -42,7 +42,7 @@ def main(name: str = "fer13-7") -> None:
     reference = np.array(times[REFERENCE])
     for title, seconds in times.items():
         median, late = np.percentile(seconds, [50, 95])
-        # A turn's runs follow one another, so their ratio forgets the machine's other work.
+        # The runs of one turn follow one another, so other work on the machine affects both alike.
         ratio = np.median(np.array(seconds) / reference)
         goal = f" (goal: at most {GOALS[title]})" if title in GOALS else ""
         print(
@@ -52,7 +52,7 @@ def main(name: str = "fer13-7") -> None:
 
 
 def candidates(name: str, folder: Path) -> dict[str, Callable[[], object]]:
-    """What is timed: functions that classify one face, from grey values to probabilities."""
+    """The timed functions: each classifies one face, from gray values to probabilities."""
     eager = Recognizer.load(name, "cpu")
     data, _ = comparison_faces(eager.card.study)
     face, training = data.images[:1], data.images[data.usage == "Training"]
@@ -62,7 +62,7 @@ def candidates(name: str, folder: Path) -> dict[str, Callable[[], object]]:
     plain, small = (Recognizer.load(folder / f"{kind}.onnx") for kind in ("float32", "int8"))
     return {
         REFERENCE: onnx_call(
-            torchvision.models.efficientnet_b0(),  # Tan and Le 2019, run as our networks are
+            torchvision.models.efficientnet_b0(),  # Tan and Le 2019, run like our networks
             torch.rand(1, 3, 224, 224),
             folder / "efficientnet.onnx",
         ),

@@ -2,11 +2,11 @@
 
     python studies/benchmarks/sample_study.py --emulate-old-cpu --out reports/speed/sample_study.txt
 
-The last commit is cloned into a temporary folder, and `dvc repro` runs there as it would for a new
-user whose packages are installed. Of each stage the seconds are told, and of those how many went by
-in the cells of its notebook: the rest is the start of processes, the import of libraries, and DVC's
-own bookkeeping. Run it with nothing else running. Memory is what all processes hold together; on
-Linux pages that they share count once.
+The last commit is cloned into a temporary folder, and `dvc repro` runs there as for a new user with
+the packages installed. The table has the seconds of each stage, and the part spent in the cells of
+its notebook: the remaining time is the start of processes, the import of libraries, and DVC's
+bookkeeping. Run it on an otherwise idle machine. Memory is the total of all processes; on Linux,
+pages that they share count once.
 
 With --emulate-old-cpu it runs a second time as on a processor without AVX-512 and bfloat16.
 """
@@ -30,13 +30,19 @@ from fer_tools.timing.speed import processor
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_CPU = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-LOOK_EVERY = 0.5  # seconds
+MEMORY_INTERVAL = 0.5  # seconds
 
 
 @dataclass
 class Measured:
-    """One run: `stages` by name the seconds from its start to the next one's, `work` by the same
-    name those in its cells, `total` seconds of the whole command, `peak` bytes of memory."""
+    """The result of one run.
+
+    Attributes:
+        stages: from stage to the seconds from its start to the start of the next one.
+        work: from stage to the seconds in the cells of its notebook.
+        total: seconds of the whole command.
+        peak: bytes of memory.
+    """
 
     stages: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
@@ -48,7 +54,7 @@ def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
     """Clone the project into `folder` and run the sample study there."""
     project, times = folder / "clone", folder / "times.tsv"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
-    # Compiled modules are kept, as on any user's computer; some containers switch that off.
+    # Compiled modules are kept, as on a user's computer; some containers switch that off.
     kept = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment = kept | more_environment | {
         "FER_TIMES": str(times),
@@ -78,7 +84,7 @@ def measure(folder: Path, more_environment: dict[str, str]) -> Measured:
 
 
 def note(measured: Measured, stage: str, seconds: float, times: Path) -> None:
-    """A stage has ended: if it ran a notebook, the last line in `times` is its."""
+    """Store the times of a stage that has ended; `times` has a line for each notebook that ran."""
     measured.stages[stage] = seconds
     finished = times.read_text().splitlines() if times.exists() else []
     if len(finished) > len(measured.work):
@@ -86,7 +92,7 @@ def note(measured: Measured, stage: str, seconds: float, times: Path) -> None:
 
 
 def watch_memory(pid: int, measured: Measured) -> None:
-    """Keep the largest sum of the memory of a process and all that it started."""
+    """Keep the peak memory of a process and all its descendants."""
     root = psutil.Process(pid)
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         held = 0
@@ -97,11 +103,11 @@ def watch_memory(pid: int, measured: Measured) -> None:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         measured.peak = max(measured.peak, held)
-        time.sleep(LOOK_EVERY)
+        time.sleep(MEMORY_INTERVAL)
 
 
 def family(root: psutil.Process) -> list[psutil.Process]:
-    """A process, all that it started, and the kernels that are forks (`scripts/kernels.py`)."""
+    """A process, its descendants, and the forked kernels (`scripts/kernels.py`)."""
     servers = [
         process for process in psutil.process_iter(["cmdline"])
         if (process.info["cmdline"] or [""])[-1] == str(root.pid)
@@ -112,7 +118,7 @@ def family(root: psutil.Process) -> list[psutil.Process]:
 
 
 def as_text(measured: Measured, title: str) -> str:
-    """A table, a line a stage in the order in which they ran."""
+    """A table with one line per stage, in the order in which they ran."""
     lines = [title, f"{'stage':34}{'seconds':>8}{'start and import':>18}{'work':>7}"]
     for stage, seconds in measured.stages.items():
         work = measured.work.get(stage, 0.0)

@@ -1,16 +1,16 @@
-"""Where the time of a video goes.
+"""The time and memory that the analysis of a video takes.
 
     uv run python studies/benchmarks/video_pipeline.py [--detector yunet]
 
-Three questions, each answered by a table:
+It prints three tables:
 
-1. Stages, one after another on the same frames: median and 95th percentile of a frame's
-   milliseconds, and the CPU time of all threads, which is what counts when stages share two cores.
-2. The whole, decode to annotated file, as `fer video` does it: frames a second, the median of
-   several runs; and the milliseconds that `Engine.process_frame` takes for a live frame.
-3. Memory: the peak of a long video over that of a short one, each in a process of its own.
+1. Stages, one after another on the same frames: median and 95th percentile of the milliseconds per
+   frame, and the CPU time of all threads, which matters when stages share two cores.
+2. The whole pipeline of `fer video`, from decoding to the annotated file: frames per second, the
+   median of several runs; and the milliseconds of `Engine.process_frame` for a live frame.
+3. Memory: the peak of a long video over that of a short one, each in a separate process.
 
-The video shows a drawn face at 640x360, or is your own: --video FILE.
+The video shows a synthetic face at 640x360, or is your own: --video FILE.
 """
 
 import argparse
@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 
 from fer_lib.faces.detection import Box, crop_face, find_detector, to_grey
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import VALENCE_CLASSES
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.smoothing import LiveSmoother
 from fer_tools.rtfer.video_reader import Frame, read_frames
@@ -37,7 +37,7 @@ from fer_tools.synthetic_faces.world import write_video
 from fer_tools.timing.speed import processor
 
 SIZE = (640, 360)  # width, height
-GOAL = 60  # frames a second
+GOAL = 60  # frames per second
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     recognizer = Recognizer.load(chosen.model, "cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        video = chosen.video or drawn_video(folder / "face.mp4", chosen.frames)
+        video = chosen.video or synthetic_video(folder / "face.mp4", chosen.frames)
         stages(video, recognizer, chosen, folder)
         whole(video, recognizer, chosen, folder)
         live(video, recognizer, chosen)
@@ -69,7 +69,7 @@ def stages(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, fold
     print(f"\n{'stage':28}{'median ms':>10}{'p95 ms':>10}{'CPU ms':>10}   of one frame")
     source = read_frames(video)
     count = chosen.frames
-    _timed("decode", range(count), lambda _: frames.extend(some(source, 1)))
+    _timed("decode", range(count), lambda _: frames.extend(first_frames(source, 1)))
     source.close()  # type: ignore[attr-defined]
     found = _timed("detect", frames, lambda frame: detector(frame.rgb), chosen.every)
     boxes = [found[i - i % chosen.every] for i in range(len(frames))]
@@ -80,7 +80,7 @@ def stages(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, fold
     _timed("classify, one by one", crops, recognizer.probabilities)
     smoother = LiveSmoother(0.4)
     _timed("smooth", frames, lambda frame: smoother(frame.time_s, 0.3))
-    faces = [_made_up(now) for now in boxes]
+    faces = [_constant_observations(frame_boxes) for frame_boxes in boxes]
     history = History(frames[-1].time_s)
 
     def draw(place: int) -> np.ndarray:
@@ -100,17 +100,17 @@ def stages(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, fold
 
 
 def _timed(name: str, items: Iterable, work: Callable, every: float = 1) -> list:
-    """Do the work on each item; print its times, shared by the frames that an item serves."""
-    times, made, cpu = [], [], time.process_time()
+    """Do the work on each item; print its times, divided by the number of frames per item."""
+    times, results, cpu = [], [], time.process_time()
     for item in items:
         begin = time.perf_counter()
-        made.append(work(item))
+        results.append(work(item))
         times.append(1000 * (time.perf_counter() - begin))
     used = 1000 * (time.process_time() - cpu) / len(times)
     share = every if every < 1 else 1 / every
-    low, high = np.percentile(times, [50, 95])
-    print(f"{name:28}{low * share:10.2f}{high * share:10.2f}{used * share:10.2f}")
-    return made
+    median, high = np.percentile(times, [50, 95])
+    print(f"{name:28}{median * share:10.2f}{high * share:10.2f}{used * share:10.2f}")
+    return results
 
 
 def _crops(frame: Frame, boxes: list, margin: float) -> np.ndarray:
@@ -119,10 +119,11 @@ def _crops(frame: Frame, boxes: list, margin: float) -> np.ndarray:
     return np.stack(faces) if faces else np.zeros((0, 48, 48), np.uint8)
 
 
-def _made_up(boxes: list) -> list[FaceObservation]:
-    three = np.array([0.1, 0.3, 0.6])
+def _constant_observations(boxes: list) -> list[FaceObservation]:
+    probabilities = np.array([0.1, 0.3, 0.6])
     return [
-        FaceObservation(i + 1, box, VALENCE_CLASSES, three, 0.5, 0.5) for i, box in enumerate(boxes)
+        FaceObservation(i + 1, box, VALENCE_CLASSES, probabilities, 0.5, 0.5)
+        for i, box in enumerate(boxes)
     ]
 
 
@@ -130,7 +131,7 @@ def _made_up(boxes: list) -> list[FaceObservation]:
 
 
 def whole(video: Path, recognizer: Recognizer, chosen: argparse.Namespace, folder: Path) -> None:
-    """Decode to annotated file, as `fer video` does it."""
+    """The whole pipeline of `fer video`, from decoding to the annotated file."""
     rates = []
     for number in range(chosen.runs):
         begin = time.perf_counter()
@@ -150,14 +151,14 @@ def _annotated(video: Path | Iterable[Frame], engine: Engine, out: Path) -> int:
 
 
 def live(video: Path, recognizer: Recognizer, chosen: argparse.Namespace) -> None:
-    """What one frame takes on the live path; the first ten do not count."""
+    """The time of one frame on the live path; the first ten do not count."""
     engine, times = _engine(recognizer, chosen), []
-    for frame in some(read_frames(video), chosen.frames):
+    for frame in first_frames(read_frames(video), chosen.frames):
         begin = time.perf_counter()
         engine.process_frame(frame.rgb, frame.time_s)
         times.append(1000 * (time.perf_counter() - begin))
-    low, high = np.percentile(times[10:], [50, 95])
-    print(f"live: median {low:.1f} ms, p95 {high:.1f} ms a frame (goal: at most 50)")
+    median, high = np.percentile(times[10:], [50, 95])
+    print(f"live: median {median:.1f} ms, p95 {high:.1f} ms per frame (goal: at most 50)")
 
 
 def _engine(recognizer: Recognizer, chosen: argparse.Namespace) -> Engine:
@@ -176,24 +177,24 @@ def memory(chosen: argparse.Namespace) -> None:
         result = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(float(result.stdout.split()[-1]))
         print(f"peak memory over {count} frames: {peaks[-1]:.0f} MB")
-    print(f"the longer video takes {100 * (peaks[1] / peaks[0] - 1):+.1f} % (goal: within 5 %)")
+    print(f"the longer video needs {100 * (peaks[1] / peaks[0] - 1):+.1f} % (goal: within 5 %)")
 
 
 def _only_memory(chosen: argparse.Namespace) -> None:
-    """Read a written video to its end, with a detector that costs nothing."""
+    """Analyze a generated video to its end, with a detector that takes no time."""
 
-    class Still:
+    class ConstantDetector:
         margin = 0.0
 
         def __call__(self, image: np.ndarray) -> list[Box]:
             return [Box(200, 80, 200, 200)]
 
     with tempfile.TemporaryDirectory() as name:
-        video = Path(name) / "still.mp4"
+        video = Path(name) / "gray.mp4"
         with VideoWriter(video, *SIZE) as writer:
             for i in range(chosen.memory):
                 writer.write(np.full((SIZE[1], SIZE[0], 3), i % 200, np.uint8), i / 25)
-        engine = Engine(Recognizer.load(chosen.model, "cpu"), Still())
+        engine = Engine(Recognizer.load(chosen.model, "cpu"), ConstantDetector())
         _annotated(video, engine, Path(name) / "out.mp4")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(peak / (1024 if sys.platform != "darwin" else 1024**2))
@@ -202,17 +203,17 @@ def _only_memory(chosen: argparse.Namespace) -> None:
 # ------------------------------------------------------------------------------------------ videos
 
 
-def drawn_video(path: Path, count: int) -> Path:
-    """The sample study's drawn face, at 640x360, so many frames at 25 a second."""
+def synthetic_video(path: Path, count: int) -> Path:
+    """Write `count` frames of the sample study's synthetic face, 640x360, 25 frames per second."""
     write_video(path.parent, seed=7, seconds=4.0)
-    some = [cv2.resize(f.rgb, SIZE) for f in read_frames(path.parent / "sample.mp4")]
+    images = [cv2.resize(f.rgb, SIZE) for f in read_frames(path.parent / "sample.mp4")]
     with VideoWriter(path, *SIZE) as writer:
         for i in range(count):
-            writer.write(some[i % len(some)], i / 25)
+            writer.write(images[i % len(images)], i / 25)
     return path
 
 
-def some(frames: Iterator[Frame], count: int) -> list[Frame]:
+def first_frames(frames: Iterator[Frame], count: int) -> list[Frame]:
     """The first `count` frames."""
     return [frame for _, frame in zip(range(count), frames, strict=False)]
 

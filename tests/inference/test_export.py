@@ -13,12 +13,6 @@ from typer.testing import CliRunner
 
 from fer_lib.data.arrays import save_fer13
 from fer_lib.errors import UserError
-from fer_lib.inference import export
-from fer_lib.inference.export import (
-    export_onnx,
-    quantize,
-)
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
 from fer_lib.models.forward import standardize
@@ -26,6 +20,12 @@ from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
 from fer_tools.cli.main import app
+from fer_tools.inference import export
+from fer_tools.inference.export import (
+    export_onnx,
+    quantize,
+)
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.study import export_check
 from fer_tools.study.export_check import TOLERANCE, accuracy, comparison_faces, write_checked
 
@@ -64,7 +64,7 @@ def save_random(path, task="fer13-7", arch=SMALL, **notes):
 def drawn():
     """Drawn faces with labels, and a project folder that holds none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_check, "DRAWN_FACES", 24)
+        patch.setattr(export_check, "SYNTHETIC_FACES", 24)
         patch.setattr(export_check, "build_folder", lambda study: Path("/nowhere") / study)
         yield comparison_faces("sample")[0]
 
@@ -162,8 +162,8 @@ def _metadata(path):
 def test_an_onnx_file_runs_without_torch(shelf):
     code = (
         "import sys, numpy as np\n"
-        "from fer_lib.inference.recognizer import Recognizer\n"
-        "from fer_lib.inference.valence import valence\n"
+        "from fer_tools.inference.recognizer import Recognizer\n"
+        "from fer_lib.evaluation.valence import valence\n"
         f"recognizer = Recognizer.load({str(shelf / 'w.onnx')!r})\n"
         "probabilities = recognizer.probabilities(np.zeros((2, 48, 48), np.uint8))\n"
         "valence(probabilities, recognizer.classes), recognizer.describe()\n"
@@ -366,8 +366,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(shelf, tmp_path, monkeypatch):
 
 def test_faces_are_taken_from_the_models_own_study_first(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(export_check, "build_folder", lambda study: tmp_path / study)
-    monkeypatch.setattr(export_check, "DRAWN_FACES", 4)
-    assert comparison_faces("sample")[1] == "faces drawn for this"
+    monkeypatch.setattr(export_check, "SYNTHETIC_FACES", 4)
+    assert comparison_faces("sample")[1] == "synthetic faces"
     for study in ("sample", "paper"):
         save_fer13(tmp_path / study / "fer13.npz", drawn)
     assert comparison_faces("sample")[1] == str(tmp_path / "sample" / "fer13.npz")

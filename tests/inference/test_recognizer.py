@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from fer_lib.errors import UserError
-from fer_lib.inference.recognizer import Recognizer, find_weights, published_weights
-from fer_lib.inference.valence import valence, valence_of_intensities, valence_probabilities
+from fer_lib.evaluation.valence import valence, valence_of_intensities, valence_probabilities
 from fer_lib.labels import FER_CLASSES, TASKS, VALENCE_CLASSES
 from fer_lib.models.card import Card
 from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import MSFERNet
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
+from fer_tools.inference.recognizer import Recognizer, find_weights, published_weights
 
 SMALL = Architecture(first_width=4, second_width=4, widths=(8, 8))
 FACES = np.random.default_rng(0).integers(0, 256, (5, 48, 48)).astype(np.uint8)
@@ -171,9 +171,8 @@ def test_valence_refuses_what_it_does_not_know():
 
 def test_starts_without_the_training_packages():
     slow = ("lightning", "papermill", "dvc", "torchvision", "matplotlib", "sklearn", "pandas")
-    code = (
-        f"import sys, fer_lib.inference.recognizer; print([m for m in {slow} if m in sys.modules])"
-    )
+    code = "import sys, fer_tools.inference.recognizer; "
+    code += f"print([m for m in {slow} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -11,10 +11,8 @@ from typer.testing import CliRunner
 from videos import observation, write
 
 from fer_lib.errors import UserError
+from fer_lib.evaluation.valence import valence_of_intensities
 from fer_lib.faces.detection import Box
-from fer_lib.inference.export import export_onnx
-from fer_lib.inference.recognizer import Recognizer
-from fer_lib.inference.valence import valence_of_intensities
 from fer_lib.labels import FER_CLASSES, VALENCE_SIGN
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import Encoder, MSFERNet
@@ -23,6 +21,8 @@ from fer_lib.models.vgg import VggEncoder
 from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture, VggArchitecture
 from fer_tools.cli.main import app
+from fer_tools.inference.export import export_onnx
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.rtfer import video_writer
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.engine import COLUMNS, INTENSITY_COLUMNS, Engine, analyze

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from videos import FakeDetector, FakeRecognizer, image, write, write_sound
 
 from fer_lib.errors import UserError
+from fer_lib.faces.detection import Box
 from fer_tools.cli import video
 from fer_tools.cli.common import INTERRUPTED
 from fer_tools.cli.main import app
@@ -31,7 +32,10 @@ from fer_tools.rtfer.video_reader import read_frames
 def detector(monkeypatch):
     """Faces where the test says, instead of Haar's."""
     detector = FakeDetector()
-    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: detector)
+    smaller = FakeDetector(boxes=())
+    monkeypatch.setattr(
+        analyze, "find_detector", lambda name, smallest: detector if smallest > 0.1 else smaller
+    )
     return detector
 
 
@@ -128,19 +132,30 @@ def test_a_face_that_leaves_for_long_and_returns_is_two_faces(tmp_path, detector
     assert (table.face_id[110:] == 2).all()
 
 
-def test_brief_faces_are_in_the_csv_only(tmp_path, detector):
-    from fer_lib.faces.detection import Box
-
+def test_brief_faces_are_in_the_csv_only(tmp_path, monkeypatch):
     class Flicker(FakeDetector):
         def __call__(self, image):
             extra = [Box(48, 0, 8, 8)] if self.calls == 20 else []
             return super().__call__(image) + extra
 
-    analyze.find_detector = lambda name, smallest: Flicker()
+    monkeypatch.setattr(analyze, "find_detector", lambda name, smallest: Flicker())
     run(write(tmp_path / "a.mp4", 60), tmp_path / "out", FakeRecognizer(), Settings())
     summary, table = results(tmp_path / "out")
     assert list(summary["faces"]) == ["1"] and summary["brief_finds"] == 1
     assert set(table.face_id) == {1, 2}
+
+
+def test_faces_too_small_to_be_followed_are_reported(tmp_path, detector, monkeypatch):
+    small = FakeDetector(boxes=(Box(10, 10, 6, 6),))
+    monkeypatch.setattr(
+        analyze, "find_detector", lambda name, smallest: detector if smallest > 0.1 else small
+    )
+    path = write(tmp_path / "a.mp4", 20, stamps=[i * 2000 for i in range(20)])
+    summary = run(path, tmp_path / "out", FakeRecognizer(), Settings())
+    assert summary["smaller_faces"] == {"frames_looked_at": 6, "with_smaller_faces": 6}
+    text = analyze.report(summary, tmp_path)
+    assert "In 6 of 6 frames looked at, faces are smaller than 20%" in text
+    assert "--smallest-face 0.08 follows them" in text
 
 
 def test_a_gap_stays_a_gap_while_something_else_is_taken_for_a_face():
@@ -367,7 +382,7 @@ def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path, detector, monkeypat
     assert (out / "annotated.mp4").read_bytes() == (tmp_path / "whole/annotated.mp4").read_bytes()
     assert summary["faces"] == whole[0]["faces"]
     done = 128 - 32 * bool(cut)  # whole batches before the fault
-    assert again.calls + 1 <= (200 - done) // every + 2
+    assert again.calls + 1 <= (200 - done) // every + 4  # and two looks for smaller faces
     assert sum(recognizer.batches) == (table.face_found & (table.frame >= done)).sum()
 
 

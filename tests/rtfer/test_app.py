@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from videos import observation
 
 from fer_tools.cli.common import USER_ERROR
 from fer_tools.cli.main import app
-from fer_tools.rtfer.app import page
+from fer_tools.rtfer.app import page, sessions
 from fer_tools.rtfer.app.sessions import Limits, SessionStore
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
@@ -162,6 +164,8 @@ def wait_until(holds, seconds=60):
 
 
 def upload(opened, file):
+    if not opened.locator("#video-file input[type=file]").count():
+        opened.locator("#video-file").get_by_label("Clear").click()
     opened.set_input_files("#video-file input[type=file]", file)
     opened.locator("#video-message", has_text="Press Analyse").wait_for()
 
@@ -206,6 +210,43 @@ def test_video(tab, shelf, tmp_path):
         download.value.save_as(tmp_path / name)
         assert (tmp_path / name).read_text().startswith(start)
     assert len((tmp_path / "valence.csv").read_text().splitlines()) == 1 + 30
+
+
+@browser_test
+def test_a_second_video_is_shown_and_other_settings_take_results_away(tab, shelf, tmp_path):
+    longer = tmp_path / "longer"
+    longer.mkdir()
+    write_video(longer, seed=7, seconds=2.8)
+    opened = tab()
+    length = "document.querySelector('#annotated video')?.duration"
+    for file, seconds in ((shelf / "sample.mp4", 2.0), (longer / "sample.mp4", 2.8)):
+        upload(opened, file)
+        analyze(opened)
+        opened.wait_for_function(f"Math.abs({length} - {seconds}) < 0.2")
+    opened.get_by_label("Smoothing, seconds (0 = off)").first.fill("1")
+    opened.locator("#video-message", has_text="settings changed").wait_for()
+    assert opened.locator("#annotated video").count() == 0
+    assert opened.inner_text("#video-summary").strip() == ""
+    assert opened.locator("#csv").is_disabled()
+
+
+@browser_test
+def test_stop_keeps_what_was_analyzed(tab, shelf, monkeypatch):
+    process = sessions.AnnotatedVideo.add
+
+    def slow(self, frame, faces):
+        time.sleep(0.25)
+        process(self, frame, faces)
+
+    monkeypatch.setattr(sessions.AnnotatedVideo, "add", slow)
+    opened = tab()
+    upload(opened, shelf / "sample.mp4")
+    opened.click("#analyse")
+    opened.locator("#video-message", has_text="Frame").wait_for()
+    opened.click("#stop")
+    opened.locator("#video-message", has_text="Stopped; this is what was analyzed").wait_for()
+    opened.locator("#line .main-svg").first.wait_for()
+    assert "mean" in opened.inner_text("#video-summary")
 
 
 @browser_test
@@ -354,15 +395,53 @@ def test_a_store_deletes_what_no_session_needs(tmp_path):
     shared.write_text("video")
     for name in ("one", "two"):
         store.keep_only(name, [shared])
-        (store.session(name).folder / "valence.csv").write_text("line")
+        (store.session(name).folder / "1").mkdir()
+        (store.session(name).folder / "1" / "valence.csv").write_text("line")
     first = store.session("one")
     store.close("one")
     assert first.stop.is_set() and not first.folder.exists()
-    assert shared.exists() and (store.session("two").folder / "valence.csv").exists()
+    assert shared.exists() and (store.session("two").folder / "1" / "valence.csv").exists()
     store.keep_only("two", [])
     assert not shared.exists() and list(store.session("two").folder.iterdir()) == []
     store.close_all()
     assert not store.folder.exists()
+
+
+def test_uploads_that_no_session_uses_are_swept(tmp_path):
+    store = SessionStore(tmp_path / "store", Limits())
+    for name in ("used", "stray"):
+        (store.folder / name).mkdir(parents=True)
+        (store.folder / name / "video.mp4").write_text("video")
+    store.keep_only("one", [store.folder / "used" / "video.mp4"])
+    store.sweep()  # what has just come may still be taken by a handler
+    assert (store.folder / "stray").exists()
+    store.sweep(older=-1)
+    assert not (store.folder / "stray").exists()
+    assert (store.folder / "used" / "video.mp4").exists() and store.session("one").folder.exists()
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions.tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, alive = tmp_path / f"fer-app-{ended.pid}-x", tmp_path / f"fer-app-{os.getpid()}-y"
+    others = tmp_path / "fer-app-of-somebody"
+    for folder in (left, alive, others):
+        folder.mkdir()
+        (folder / "video.mp4").write_text("a person's video")
+    new = sessions.new_folder()
+    assert not left.exists() and alive.exists() and others.exists()
+    assert new.parent == tmp_path.resolve() and list(new.iterdir()) == []
+
+
+def test_no_address_is_fetched(tmp_path, server):
+    from gradio import processing_utils
+
+    for fetch in (processing_utils.ssrf_protected_download, processing_utils.unsafe_download):
+        with pytest.raises(ValueError, match="addresses are not fetched"):
+            fetch("http://example.com/a.mp4", str(tmp_path))
+    for path in ("/gradio_api/file=http://example.com/a.mp4", "/file=HTTPS%3A//example.com/a"):
+        assert ask(server[0], path=path) == 403
 
 
 def test_nothing_of_the_page_names_another_host():

@@ -14,7 +14,7 @@ from videos import FakeDetector, FakeRecognizer, grey, image, write
 
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import Box
-from fer_lib.inference.recognizer import Recognizer, published_weights
+from fer_tools.inference.recognizer import Recognizer, published_weights
 from fer_tools.rtfer import prefetch as prefetch_module
 from fer_tools.rtfer.engine import COLUMNS, Engine, analyze, largest_face
 from fer_tools.rtfer.smoothing import smooth

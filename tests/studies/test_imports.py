@@ -14,8 +14,7 @@ BELOW = {
     "fer_lib/data": {"fer_lib/faces"},
     "fer_lib/models": set(),
     "fer_lib/training": {"fer_lib/data", "fer_lib/models"},
-    "fer_lib/inference": {"fer_lib/data", "fer_lib/models"},
-    "fer_lib/evaluation": {"fer_lib/data", "fer_lib/models", "fer_lib/plots", "fer_lib/inference"},
+    "fer_lib/evaluation": {"fer_lib/data", "fer_lib/models", "fer_lib/plots"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Forked kernels: the same notebook as from a fresh one, and nothing that outlives its use."""
+"""Forked kernels: the same notebook as from a new kernel, and no process is left over."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def wait_for(condition, seconds):
 
 
 def outputs(path, folder):
-    """What the notebook of `CODE` shows, run in `folder`."""
+    """The outputs of the notebook of `CODE`, run in `folder`."""
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)]), path)
     papermill.execute_notebook(
         path, path, kernel_name="python3", progress_bar=False, cwd=folder,
@@ -56,7 +56,7 @@ def outputs(path, folder):
     return nbformat.read(path, as_version=4).cells[0].outputs
 
 
-def test_a_fork_shows_what_a_fresh_kernel_shows(server, tmp_path, monkeypatch):
+def test_a_fork_has_the_outputs_of_a_new_kernel(server, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_TEST", "ä b")
     monkeypatch.chdir(tmp_path)
     fresh = outputs(tmp_path / "fresh.ipynb", tmp_path)
@@ -99,7 +99,7 @@ def test_the_server_ends_with_the_process_it_serves():
     wait_for(lambda: not folder.exists(), 20)
 
 
-def test_without_a_server_or_outside_dvc_kernels_start_as_ever(monkeypatch):
+def test_without_a_server_or_outside_dvc_kernels_start_in_the_ordinary_way(monkeypatch):
     with pytest.raises(OSError, match="No such file"):
         kernels.fork(os.getpid() + 10_000_000, [sys.executable, "-m", "ipykernel_launcher"], None)
     ordinary = local_provisioner.launch_kernel

@@ -1,4 +1,4 @@
-"""Notebooks as stages: same bytes each time, and a failed one stays for reading."""
+"""Notebooks as stages: the same bytes each time, and a failed notebook is kept for reading."""
 
 import os
 import subprocess
@@ -17,8 +17,8 @@ from run_nb import joined_streams, normalize, run, seconds_of_work, target_name
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch):
-    """The runner sets variables for its kernel and then ends; a test must put them back."""
+def restore_environment(monkeypatch):
+    """The runner sets environment variables for its kernel; a test must restore them."""
     for name in ("FER_PROGRESS_FILE", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -47,15 +47,15 @@ def test_same_bytes_twice_and_parameters_arrive(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_a_failing_cell_stops_and_the_half_run_notebook_is_kept(tmp_path, capfd):
+def test_a_failing_cell_ends_the_run_and_its_notebook_is_kept(tmp_path, capfd):
     source = notebook(tmp_path / "x.ipynb", "print('so far')", "raise ValueError('no')", "2 + 2")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "x.ipynb").write_text("an earlier result")
     assert run(source, tmp_path / "out", {}) == 1
-    said = capfd.readouterr().err
+    stderr = capfd.readouterr().err
     kept = tmp_path / "out" / f"x.pid{os.getpid()}.running.ipynb"
-    assert "ValueError: no" in said
-    assert f"read how far it came in {kept}" in said
+    assert "ValueError: no" in stderr
+    assert f"see how far it came in {kept}" in stderr
     text = kept.read_text()
     assert "so far" in text
     assert (tmp_path / "out" / "x.ipynb").read_text() == "an earlier result"
@@ -129,34 +129,34 @@ DEEP = "def f(n):\n    return f(n - 1) if n else 1 / 0\nf(30)"
 
 
 @pytest.mark.timeout(120)
-def test_an_error_is_told_in_a_few_lines(tmp_path, capfd):
+def test_an_error_is_reported_in_a_few_lines(tmp_path, capfd):
     raises = "from fer_lib.errors import UserError\ndef f(n):\n    if not n:\n"
-    raises += "        raise UserError('a.csv, line 3: no number: mend it.')\n    f(n - 1)\nf(20)"
+    raises += "        raise UserError('a.csv, line 3: no number: fix it.')\n    f(n - 1)\nf(20)"
     source = notebook(tmp_path / "x.ipynb", raises)
     assert run(source, tmp_path, {}) == 1
     first, second = capfd.readouterr().err.splitlines()
-    assert first == "Error: a.csv, line 3: no number: mend it."
-    assert second.startswith(f"{source} failed; read how far it came in ")
+    assert first == "Error: a.csv, line 3: no number: fix it."
+    assert second.startswith(f"{source} failed; see how far it came in ")
 
     assert run(notebook(tmp_path / "y.ipynb", DEEP), tmp_path, {}) == 1
-    said = capfd.readouterr().err.splitlines()
-    assert "ZeroDivisionError: division by zero" in said
-    assert "----> 3 f(30)" in said and "----> 2     return f(n - 1) if n else 1 / 0" in said
-    assert len(said) < 10
+    lines = capfd.readouterr().err.splitlines()
+    assert "ZeroDivisionError: division by zero" in lines
+    assert "----> 3 f(30)" in lines and "----> 2     return f(n - 1) if n else 1 / 0" in lines
+    assert len(lines) < 10
 
 
 @pytest.mark.timeout(120)
-def test_a_kernel_that_is_killed_is_told(tmp_path, capfd):
+def test_a_killed_kernel_is_reported(tmp_path, capfd):
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     source = notebook(tmp_path / "x.ipynb", killed)
     assert run(source, tmp_path, {}) == 1
-    (said,) = capfd.readouterr().err.splitlines()
-    assert said.startswith(f"{source}: its process was ended from outside, most likely because")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"{source}: its process was killed, most likely because")
 
 
 @pytest.mark.timeout(120)
-def test_a_kernel_that_does_not_start_is_told(tmp_path, capfd, monkeypatch):
-    """A python that ends at once stands before the real one in PATH."""
+def test_a_kernel_that_does_not_start_is_reported(tmp_path, capfd, monkeypatch):
+    """A python that ends immediately comes before the real one in PATH."""
     monkeypatch.setattr(run_nb, "START_TIMEOUT", 5)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     kernel = tmp_path / "share" / "kernels" / "python3" / "kernel.json"
@@ -164,12 +164,12 @@ def test_a_kernel_that_does_not_start_is_told(tmp_path, capfd, monkeypatch):
     kernel.write_text('{"argv": ["false"], "language": "python", "display_name": "broken"}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
     assert run(notebook(tmp_path / "x.ipynb"), tmp_path / "out", {}) == 1
-    (said,) = capfd.readouterr().err.splitlines()
-    assert "x.ipynb: its kernel does not start (Kernel died" in said
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "x.ipynb: its kernel does not start (Kernel died" in line
 
 
 @pytest.mark.timeout(120)
-def test_home_need_not_be_there(tmp_path, monkeypatch):
+def test_home_need_not_exist(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nobody")
     monkeypatch.setenv("MPLCONFIGDIR", "")  # so that it is put back
     monkeypatch.delenv("MPLCONFIGDIR")
@@ -180,14 +180,14 @@ def test_home_need_not_be_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(120)
-def test_a_notebook_that_is_left_out_ends_there_and_well(tmp_path, capfd):
-    says = "from fer_lib.errors import LeftOut\nraise LeftOut('There are **no votes**.')"
-    source = notebook(tmp_path / "x.ipynb", "1 + 1", says, "open('never', 'w')")
+def test_a_notebook_that_is_left_out_ends_with_status_0(tmp_path, capfd):
+    raises = "from fer_lib.errors import LeftOut\nraise LeftOut('There are **no votes**.')"
+    source = notebook(tmp_path / "x.ipynb", "1 + 1", raises, "open('never', 'w')")
     assert run(source, tmp_path / "out", {"study": "paper"}) == 0
     assert f"{source}: There are **no votes**." in capfd.readouterr().err
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["x.ipynb"]
     cells = nbformat.read(tmp_path / "out" / "x.ipynb", as_version=4).cells
-    assert cells[-1].source == says
+    assert cells[-1].source == raises
     assert cells[-1].outputs == [
         {
             "output_type": "display_data",

@@ -1,4 +1,4 @@
-"""The step that the speed notebook times is the training loop's; its arithmetic, its stage."""
+"""The speed notebook times the step of the training loop; its arithmetic, its stage."""
 
 import importlib
 import re
@@ -44,15 +44,15 @@ def test_the_timed_step_is_that_of_fit():
     kept = fit(model, images, labels, SETTINGS, Objective(cross_entropy(SETTINGS))).weights
 
     step = speed.TimedStep(FP32, SETTINGS, images, labels)
-    step.take()
-    # What is kept of the average is quantized, and its batch norms are recalibrated.
+    step.run()
+    # The weights that `fit` keeps are quantized, and their batch norms are recalibrated.
     average = quantize(step.average.network.state_dict())
     for name, _ in model.named_parameters():
         assert torch.equal(average[name], kept[name]), name
 
 
 def test_a_step_takes_longer_than_its_network():
-    whole, network = speed.TimedStep(FP32, SETTINGS).take()
+    whole, network = speed.TimedStep(FP32, SETTINGS).run()
     assert 0 < network < whole
 
 
@@ -65,25 +65,25 @@ def test_variants(monkeypatch):
     assert len(speed.variants("cpu")) == 4
 
 
-def test_a_matrix_product_does_what_it_counts(monkeypatch):
+def test_the_rate_of_a_matrix_product(monkeypatch):
     monkeypatch.setitem(speed.MATRIX_SIDE, "cpu", 10)
     product = speed.Product("cpu", "32-true", least=3)
     expected = product.left @ product.right
     torch.testing.assert_close(product.by_mm(), expected)
     torch.testing.assert_close(product.by_convolution()[0, :, :, 0].T, expected)
-    # A clock by which a product takes 2 seconds by the first way and 4 by the second: each is read
-    # at its beginning, after each product and at the end.
+    # A clock by which a product takes 2 seconds in the first way and 4 in the second: it is read at
+    # the beginning, after each product and at the end.
     ticks = iter([0, 2, 4, 4, 10, 14, 14])
     monkeypatch.setattr(speed, "clock", lambda device: next(ticks))
     assert product.rate() == pytest.approx(2 * 2 * 10**3 / 4)
 
 
-def test_turns_are_interleaved_and_the_first_is_left_out():
-    done = []
-    jobs = {name: lambda name=name: done.append(name) or len(done) for name in "ab"}
-    found = list(speed.interleaved(jobs, turns=2, title="test"))
-    assert done == list("ababab")
-    assert found == [(1, "a", 3), (1, "b", 4), (2, "a", 5), (2, "b", 6)]
+def test_turns_are_interleaved_and_the_first_is_omitted():
+    calls = []
+    jobs = {name: lambda name=name: calls.append(name) or len(calls) for name in "ab"}
+    results = list(speed.interleaved(jobs, turns=2, title="test"))
+    assert calls == list("ababab")
+    assert results == [(1, "a", 3), (1, "b", 4), (2, "a", 5), (2, "b", 6)]
 
 
 def test_gains_change_one_switch():
@@ -123,7 +123,7 @@ def test_most_of_a_step_is_convolution():
     assert shares["fused by the compiler"] == 0
 
 
-def test_the_stage_names_what_the_notebook_imports_and_takes():
+def test_the_stage_lists_the_imports_and_parameters_of_the_notebook():
     stage = STAGES["training_speed"]
     listed = {path for path in stage["deps"] if path.startswith(("fer_lib/", "fer_tools/"))}
     used = {room(module) for module in with_what_they_import(imports(code_of(NOTEBOOK)))}
@@ -138,7 +138,7 @@ def test_the_stage_names_what_the_notebook_imports_and_takes():
     assert set(re.findall(r"(\w+)=", stage["cmd"])) == {n for n in values if n[0] != "_"}
 
 
-def test_the_record_holds_no_error_and_keeps_its_figures():
+def test_the_rendered_notebook_has_no_error_and_all_figures():
     folder = ROOT / "reports" / "speed"
     notebook = nbformat.read(folder / "training_speed.ipynb", as_version=4)
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
@@ -148,7 +148,7 @@ def test_the_record_holds_no_error_and_keeps_its_figures():
     assert {"variants", "kinds", "growth"} == {f.stem for f in (folder / "figures").glob("*.png")}
 
 
-def test_the_benchmark_of_the_sample_study_tells_start_from_work(tmp_path, monkeypatch):
+def test_the_benchmark_of_the_sample_study_separates_start_from_work(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "studies" / "benchmarks")
     sample_study = importlib.import_module("sample_study")
     measured, times = sample_study.Measured(total=33.0, peak=1_500_000_000), tmp_path / "times"
@@ -166,7 +166,7 @@ def test_the_benchmark_of_the_sample_study_tells_start_from_work(tmp_path, monke
 
 
 def test_every_benchmark_has_its_record():
-    by_hand = {"sample_study", "latency"}  # it runs DVC itself; it is what the others share
+    by_hand = {"sample_study", "latency"}  # the first runs DVC itself; the second is a library
     scripts = {path.stem for path in (ROOT / "studies" / "benchmarks").glob("*.py")} - by_hand
     assert set(STAGES["speed"]["foreach"]) == scripts
     assert {path.stem for path in (ROOT / "reports/speed").glob("*.txt")} - by_hand == scripts

@@ -14,7 +14,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_lib.data.images import read_grey
-from fer_lib.inference.recognizer import Recognizer
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import MSFERNet
@@ -22,6 +21,7 @@ from fer_lib.models.weights import save_weights
 from fer_lib.params import Architecture
 from fer_tools.cli import study
 from fer_tools.cli.main import app
+from fer_tools.inference.recognizer import Recognizer
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
 
@@ -288,13 +288,13 @@ def test_study_paper_names_what_is_missing(project):
 @pytest.mark.parametrize("ckplus", ["CK+48", "cohn-kanade-images"])
 def test_study_paper_estimates_its_duration_and_runs_its_pipeline(project, ckplus, monkeypatch):
     root, runs = project
-    monkeypatch.setattr("fer_tools.study.duration.faces_a_second", lambda study: 100.0)
+    monkeypatch.setattr("fer_tools.study.duration.faces_per_second", lambda study: 100.0)
     (root / "data/raw/fer2013").mkdir(parents=True)
     (root / "data/raw/fer2013/fer2013.csv").touch()
     (root / "data/raw/ckplus" / ckplus).mkdir(parents=True)
     result = fer("study", "paper")
     assert result.exit_code == 7
-    assert "At 100 faces a second" in result.stdout and "--published" in result.stdout
+    assert "At 100 faces per second" in result.stdout and "--published" in result.stdout
     assert runs[0][0] == [sys.executable, "-m", "dvc", "repro", "studies/paper/dvc.yaml"]
     assert (root / "data/raw/video").is_dir()
 

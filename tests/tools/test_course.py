@@ -351,6 +351,22 @@ def test_cells_that_hang_or_kill_the_process(forks, tmp_path, code, message):
     assert all(result.status == "wrong" and message in result.message for result in results)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
+def test_code_of_students_has_limits(forks, tmp_path):
+    big, online = tmp_path / "big", "import socket; socket.create_connection(('127.0.0.1', 9), 2)"
+    path = write_notebook(
+        tmp_path, 5,
+        valence="def valence(probabilities):\n    return bytearray(9 * 2**30)\n",
+        smooth=f"def smooth(t, values, s):\n    open({str(big)!r}, 'wb').write(bytes(2**28))",
+        inertia=f"def inertia(seconds):\n    {online}",
+    )  # fmt: skip
+    messages = {result.task: result.message for result in course.check_notebook(course.read(path))}
+    assert "MemoryError" in messages["valence"]
+    assert "File too large" in messages["smooth"] and big.stat().st_size <= 100 * 2**20
+    if "refused" not in messages["inertia"]:  # some systems do not let us leave the network
+        assert "Network is unreachable" in messages["inertia"]
+
+
 def test_exit_in_an_answer_is_wrong():
     broken = course.run_cells([("valence", "x = 1\nexit()"), ("smooth", "raise SystemExit")], {})
     assert "SystemExit" in broken["valence"] and "line 1" in broken["smooth"]

@@ -1,12 +1,15 @@
 """Outputs never replace an input, and a pipe stays a pipe."""
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from fer_lib.errors import UserError
-from fer_tools.outputs import refuse_inputs, short, target_file, write
+from fer_tools.outputs import refuse_inputs, replace_folder, short, target_file, write
 
 CSV = (".csv", ".tsv", ".txt")
 
@@ -81,3 +84,57 @@ def test_a_folder_with_an_input_named_like_a_result_is_refused(tmp_path):
 
 def test_paths_that_are_not_utf8_can_be_printed():
     assert short(os.fsdecode(b"smil\xe9.jpg")) == "smil\\xe9.jpg"
+
+
+# --------------------------------------------------------------------------- a folder replaced
+
+
+def a_folder(path, text):
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
+    target = a_folder(tmp_path / "site", "old")
+    with replace_folder(target) as new:
+        (new / "file").write_text("new")
+        assert (target / "file").read_text() == "old"
+    assert (target / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    target = a_folder(tmp_path / "site", "old")
+
+    def write_half():
+        with replace_folder(target) as new:
+            (new / "file").write_text("new")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    rename, calls = Path.rename, []
+
+    def fail_at_the_second(self, name):
+        calls.append(name)
+        if len(calls) == 2:
+            raise OSError("busy")
+        return rename(self, name)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_second)
+    with pytest.raises(OSError, match="busy"), replace_folder(target):
+        pass
+    assert (target / "file").read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_kill_left_is_brought_back_or_removed(tmp_path):
+    target = tmp_path / "site"
+    a_folder(tmp_path / ".site.old", "old")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    a_folder(tmp_path / f".site.{ended.pid}.new", "half")
+    with replace_folder(target):
+        assert (target / "file").read_text() == "old"
+        assert not (tmp_path / f".site.{ended.pid}.new").exists()
+    assert list(tmp_path.iterdir()) == [target]

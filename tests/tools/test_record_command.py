@@ -1,4 +1,4 @@
-"""`fer record`: bound where the golden training reproduces; else refused, and nothing changes."""
+"""`fer record`: renewed if the golden training reproduces; else refused, and nothing changes."""
 
 import contextlib
 import shutil
@@ -82,8 +82,8 @@ def project(recorded, tmp_path, monkeypatch):
     return tmp_path
 
 
-def record(*words):
-    return CliRunner().invoke(app, ["record", *words])
+def record(*arguments):
+    return CliRunner().invoke(app, ["record", *arguments])
 
 
 def entries(project):
@@ -96,21 +96,21 @@ def change(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def refused(project, *words):
-    """The message of a command that must refuse and leave the lock as it is."""
+def refused(project, *names):
+    """The message of a command that must refuse and not change the lock."""
     before = (project / "studies/dvc.lock").read_bytes()
-    result = record("renew", *words)
+    result = record("renew", *names)
     assert result.exit_code == 2, result.output
     assert (project / "studies/dvc.lock").read_bytes() == before
     return " ".join(result.output.split())
 
 
-def test_a_comment_is_bound(project):
+def test_a_comment_is_renewed(project):
     (project / "fer_lib/training.py").write_text("x = 1  # one\n")
     before = entries(project)
     result = record("renew")
     assert result.exit_code == 0, result.output
-    assert "train@paper: bound to today's fer_lib/training.py (proven by classes)" in result.output
+    assert "train@paper: renewed fer_lib/training.py (tested by classes)" in result.output
     after = entries(project)
     assert {name for name in before if before[name] != after[name]} == set(TRAIN)
     for name in TRAIN:
@@ -121,13 +121,13 @@ def test_a_comment_is_bound(project):
         ]
         assert [dep["path"] for dep in changed] == ["fer_lib/training.py"]
         assert changed[0]["size"] == len("x = 1  # one\n")
-    # What DVC itself says: of the paper's stages only the evaluation differs.
+    # According to DVC only the evaluation of the paper's stages differs.
     status = Repo(".").status("studies/dvc.yaml")
-    code = {name for name, said in status.items() if "fer_lib/training.py" in str(said)}
+    code = {name for name, changes in status.items() if "fer_lib/training.py" in str(changes)}
     assert {name for name in code if "paper" in name} == {"studies/dvc.yaml:evaluate@paper"}
 
 
-def test_once_more_changes_nothing(project):
+def test_a_second_renewal_changes_nothing(project):
     (project / "fer_lib/training.py").write_text("x = 1  # one\n")
     record("renew")
     before = (project / "studies/dvc.lock").read_bytes()
@@ -136,7 +136,7 @@ def test_once_more_changes_nothing(project):
     assert (project / "studies/dvc.lock").read_bytes() == before
 
 
-def test_a_moved_module_and_a_renamed_notebook_s_command_are_bound(project):
+def test_a_moved_module_and_a_changed_command_are_renewed(project):
     (project / "fer_lib/training.py").rename(project / "fer_lib/loop.py")
     change(project / "studies/dvc.yaml", "fer_lib/training.py", "fer_lib/loop.py")
     change(project / "studies/dvc.yaml", "task=fer13-7", "task=fer13-7 quiet=1")
@@ -147,12 +147,12 @@ def test_a_moved_module_and_a_renamed_notebook_s_command_are_bound(project):
     assert entry["cmd"].endswith("quiet=1")
 
 
-def test_a_changed_setting_is_refused_and_what_follows_from_it(project):
+def test_a_changed_setting_is_refused_with_all_dependent_stages(project):
     (project / "fer_lib/training.py").write_text("x = 1  # one\n")
     change(project / "params.yaml", "lr: 0.1", "lr: 0.3")
-    said = refused(project)
-    assert "pretrain@paper: studies.paper.pretrain.lr = 0.3, 0.1 then" in said
-    assert "train@paper: it reads what pretrain@paper makes" in said
+    message = refused(project)
+    assert "pretrain@paper: studies.paper.pretrain.lr = 0.3, recorded 0.1" in message
+    assert "train@paper: it reads the output of pretrain@paper" in message
 
 
 def test_a_new_setting_is_refused_unless_it_is_known_to_change_nothing(project):
@@ -161,7 +161,7 @@ def test_a_new_setting_is_refused_unless_it_is_known_to_change_nothing(project):
     assert result.exit_code == 0, result.output
     assert "precision = auto (chooses bfloat16" in result.output
     change(project / "params.yaml", "precision: auto", "precision: 32-true")
-    assert "precision = '32-true', 'auto' then" in refused(project)
+    assert "precision = '32-true', recorded 'auto'" in refused(project)
     change(project / "params.yaml", "precision: 32-true", "precision: auto\n      momentum: 0.5")
     assert "momentum = 0.5, not recorded" in refused(project)
 
@@ -172,41 +172,41 @@ def test_golden_that_does_not_reproduce_is_refused(project, monkeypatch):
         golden, "check", lambda names: {n: [line] * (n == "classes") for n in names}
     )
     (project / "fer_lib/training.py").write_text("x = 2\n")
-    said = refused(project)
-    assert f"train@paper: the golden case classes does not reproduce: {line}" in said
-    assert "pretrain@paper:" not in said
+    message = refused(project)
+    assert f"train@paper: the golden case classes does not reproduce: {line}" in message
+    assert "pretrain@paper:" not in message
     assert record("renew", "pretrain@paper").exit_code == 0  # alone it can be renewed
 
 
 def test_changed_data_and_new_outputs_are_refused(project):
     lock = project / "studies/dvc.lock"
-    made = entries(project)["prepare@paper"]["outs"][0]["md5"]
+    md5 = entries(project)["prepare@paper"]["outs"][0]["md5"]
     head, tail = lock.read_text().split("  pretrain@paper:")
-    lock.write_text(head.replace(made, "f" * 32) + "  pretrain@paper:" + tail)
+    lock.write_text(head.replace(md5, "f" * 32) + "  pretrain@paper:" + tail)
     weights = '"build/${key}/fer13-7.safetensors"]\n  eval'
     change(project / "studies/dvc.yaml", weights, '"build/${key}/p.npz", ' + weights)
-    said = refused(project)
-    assert "pretrain@paper: its input build/paper/fer13.npz is not the one of the record" in said
-    assert "train@paper: its output build/paper/p.npz is new" in said
+    message = refused(project)
+    assert "pretrain@paper: its input build/paper/fer13.npz differs from the record's" in message
+    assert "train@paper: its output build/paper/p.npz is new" in message
 
 
-def test_a_stage_that_is_in_no_record_is_told_and_left_alone(project):
+def test_a_stage_without_record_is_reported_and_not_changed(project):
     lock = yaml.safe_load((project / "studies/dvc.lock").read_text())
     del lock["stages"]["train@paper"]
     (project / "studies/dvc.lock").write_text(yaml.safe_dump(lock))
-    said = record("renew").output
-    assert "train@paper: not in the record, so there is nothing to bind" in said
+    output = record("renew").output
+    assert "train@paper: not in the record, so there is nothing to renew" in output
     lock = yaml.safe_load((project / "studies/dvc.lock").read_text())
     assert "train@paper" not in lock["stages"]
 
 
-def test_a_stage_that_does_not_train_is_no_matter_of_renew(project):
-    assert "evaluate@paper: no stage of the paper study that trains" in refused(
+def test_a_stage_without_training_cannot_be_renewed(project):
+    assert "evaluate@paper: not a training stage of the paper study" in refused(
         project, "evaluate@paper"
     )
 
 
-def test_status_tells_what_differs_and_trains_nothing(project, monkeypatch):
+def test_status_lists_differences_and_trains_nothing(project, monkeypatch):
     monkeypatch.setattr(golden, "check", None)
     assert "4 of 4 stages of the paper study are as recorded" in record("status").output
     (project / "fer_lib/training.py").write_text("x = 1  # one\n")
@@ -214,7 +214,6 @@ def test_status_tells_what_differs_and_trains_nothing(project, monkeypatch):
     result = record("status")
     assert result.exit_code == 0
     assert "evaluate@paper (runs in minutes): fer_lib/training.py" in result.output
-    assert "train@paper (trains): fer_lib/training.py, studies.paper.train.lr = 0.3, 0.2 then" in (
-        result.output
-    )
+    line = "train@paper (trains): fer_lib/training.py, studies.paper.train.lr = 0.3, recorded 0.2"
+    assert line in result.output
     assert "1 of 4 stages" in result.output

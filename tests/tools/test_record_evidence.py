@@ -197,7 +197,7 @@ def test_damaged_evidence_ends_in_a_sentence(tmp_path):
         evidence.read(file)
     for text in ("{", "[]", json.dumps({"tables": {}})):
         file.write_text(text)
-        with pytest.raises(UserError, match="holds no evidence"):
+        with pytest.raises(UserError, match="contains no evidence"):
             evidence.read(file)
     table = {"kind": "counts", "classes": 2, "cells": [[0, 0]], "counts": [1]}
     with pytest.raises(UserError, match="no metric 'auc'"):

@@ -106,12 +106,14 @@ def test_publish_refuses_a_missing_report_and_one_with_an_error(project):
     build, record = project
     record.mkdir(parents=True)
     (record / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"report holds no report: run .*fer study x"):
+    with pytest.raises(UserError, match=r"report contains no report: run .*fer study x"):
         record_files.publish("x")
     record_files.collect("x")
     error = nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="by zero")
     rendered(build / "report" / "notebooks" / "40_evaluate_fer13.ipynb", error)
-    with pytest.raises(UserError, match=r"40_evaluate_fer13.ipynb holds an error .*ZeroDivision"):
+    with pytest.raises(
+        UserError, match=r"40_evaluate_fer13.ipynb contains an error .*ZeroDivision"
+    ):
         record_files.publish("x")
     assert files(record) == {"summary.json"}  # what was there is still there
 
@@ -149,7 +151,7 @@ def test_restore_never_writes_over_a_training_of_the_user_s_own(published):
     own = build / "fer13-7.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"network of your own training.*move .*x away first"):
+    with pytest.raises(UserError, match=r"network that you trained.*move .*x away first"):
         record_files.restore("x")
     assert own.read_bytes() == b"mine" and files(build) == {"fer13-7.safetensors"}
 

@@ -1,4 +1,4 @@
-"""The synthetic face world: repeatable, well-formed, findable, and as noisy as it says."""
+"""The synthetic faces: reproducible, well-formed, detectable, and with the stated noise."""
 
 import csv
 from itertools import combinations, pairwise
@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan() -> pd.DataFrame:
-    """What a world of full size would show, without drawing it."""
+    """The rows of a `fer2013.csv` of full size, without drawing them."""
     rows: list[dict] = []
     for usage, size in {"Training": 2400, "PublicTest": 1000, "PrivateTest": 1000}.items():
         rows += plan_rows(SEED, usage, size, rows)
@@ -88,7 +88,7 @@ def test_another_seed_gives_other_faces(world: Path, tmp_path: Path) -> None:
     assert same.sum() <= 1  # blank images look alike whatever the seed
 
 
-def test_a_row_does_not_depend_on_what_is_drawn_before(world: Path) -> None:
+def test_a_row_does_not_depend_on_earlier_rows(world: Path) -> None:
     truth = read_truth(world / "fer2013" / "truth.csv")
     row = truth[truth.duplicate_of < 0].iloc[-1]
     alone = draw_row(SEED, row.to_dict())
@@ -124,7 +124,7 @@ def test_votes_are_ten_and_follow_the_class(world: Path) -> None:
     assert (table["Image name"] == "").to_numpy().tolist() == no_face.tolist()
 
 
-def test_classes_are_uneven_but_none_is_rare(plan: pd.DataFrame) -> None:
+def test_classes_are_imbalanced_but_none_is_rare(plan: pd.DataFrame) -> None:
     for _, rows in plan.groupby("usage"):
         shares = rows.label.value_counts(normalize=True).reindex(range(7))
         assert shares.idxmax() == FER_CLASSES.index("happy")
@@ -169,32 +169,32 @@ def test_copies_are_identical_and_nothing_else_is(world: Path) -> None:
     assert len(np.unique(others, axis=0)) == len(others)
 
 
-def test_people_stay_on_one_side(plan: pd.DataFrame) -> None:
+def test_subjects_are_in_one_split_only(plan: pd.DataFrame) -> None:
     own = plan[plan.duplicate_of < 0]
     people = [set(rows.identity) for _, rows in own.groupby("usage")]
     assert all(one.isdisjoint(other) for one, other in combinations(people, 2))
 
 
 def face_of(act: Actions) -> np.ndarray:
-    """One person, (120, 120) grey: face in the middle, wall at the left and right rims."""
+    """One person, (120, 120) gray: face in the middle, wall at the left and right edges."""
     who = random_identity(np.random.default_rng(11))
     wall = np.full((120, 120, 3), 150, np.uint8)
     image = draw_face(wall, who, act, Pose((60.0, 48.0), 50.0), Light())
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
 
 
-def test_every_two_looks_differ_in_the_face_alone() -> None:
-    looks = {
-        (name, i): face_of(look) for name in EXPRESSIONS for i, look in enumerate(EXPRESSIONS[name])
+def test_every_two_expressions_differ_only_in_the_face() -> None:
+    faces = {
+        (name, i): face_of(act) for name in EXPRESSIONS for i, act in enumerate(EXPRESSIONS[name])
     }
-    for (one, a), (other, b) in combinations(looks.items(), 2):
+    for (first, a), (second, b) in combinations(faces.items(), 2):
         difference = np.abs(a - b)
-        assert difference[30:100, 25:95].mean() > 1.5, (one, other)
-        assert difference[:, :5].max() == 0, (one, other)
+        assert difference[30:100, 25:95].mean() > 1.5, (first, second)
+        assert difference[:, :5].max() == 0, (first, second)
 
 
 @pytest.mark.parametrize("name", ACTION_NAMES)
-def test_every_action_shows(name: str) -> None:
+def test_every_action_is_visible(name: str) -> None:
     assert np.abs(face_of(Actions(**{name: 1.0})) - face_of(Actions())).max() > 20
 
 
@@ -242,7 +242,7 @@ def test_haar_finds_the_faces_of_ckplus(world: Path, haar: cv2.CascadeClassifier
     assert np.mean(found) >= 0.95
 
 
-def test_haar_finds_the_face_of_the_video_only_where_it_is(
+def test_haar_finds_the_face_of_the_video_only_while_it_is_present(
     world: Path, haar: cv2.CascadeClassifier
 ) -> None:
     truth = read_truth(world / "video" / "sample_truth.csv")
@@ -256,7 +256,7 @@ def test_haar_finds_the_face_of_the_video_only_where_it_is(
     assert (found[~present] > 0).mean() < 0.3  # half a face may still be found at the rim
 
 
-def test_the_videos_valence_is_true_to_its_classes() -> None:
+def test_the_valence_of_the_video_matches_its_classes() -> None:
     truth = pd.DataFrame(video_truth(12.0))
     assert len(truth) == 180
     assert truth.frame.tolist() == list(range(180))

@@ -27,6 +27,21 @@ def forget_proxies() -> None:
             del os.environ[name]
 
 
+def look_nothing_up() -> None:
+    """An address that a request gives in place of a file is never fetched."""
+    import safehttpx
+    from gradio import processing_utils
+
+    async def refuse(*_: object, **__: object) -> Any:
+        raise ValueError("addresses are not fetched: upload the file itself")
+
+    def refuse_at_once(*_: object, **__: object) -> Any:
+        raise ValueError("addresses are not fetched: upload the file itself")
+
+    safehttpx.get = refuse
+    processing_utils.unsafe_download = refuse_at_once
+
+
 class OwnPageOnly:
     """ASGI middleware that refuses requests of other sites with status 403.
 
@@ -54,6 +69,8 @@ class OwnPageOnly:
         """Whether the host is this server, and the origin its page where something may change."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get(b"host") not in self.hosts:
+            return False
+        if "file=http" in scope["path"].lower():  # Gradio would fetch it
             return False
         origin = headers.get(b"origin")
         own = origin is not None and origin.removeprefix("http://") in self.hosts

@@ -155,7 +155,11 @@ SCRIPT = """
     shown.dataset.drawn = drawn.outerHTML;
     shown.replaceChildren(drawn.cloneNode(true));
     clearTimeout(fading);  // boxes of a stopped camera do not stay
-    fading = setTimeout(() => shown.replaceChildren(), 3000);
+    fading = setTimeout(() => {  // nor does what was said of them
+      shown.replaceChildren();
+      document.querySelectorAll("#live-line .now, #live-message .info")
+        .forEach((element) => element.replaceChildren());
+    }, 3000);
     Object.assign(shown.style, {left: `${video.offsetLeft}px`, top: `${video.offsetTop}px`,
       width: `${video.offsetWidth}px`, height: `${video.offsetHeight}px`});
   };

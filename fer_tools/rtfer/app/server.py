@@ -7,7 +7,6 @@ anything: no analytics, no sharing link, no run history.
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +21,12 @@ from fer_lib.data.images import SUFFIXES as IMAGE_SUFFIXES
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import find_detector
 from fer_tools.rtfer.app import page
-from fer_tools.rtfer.app.guard import OwnPageOnly, forget_proxies
+from fer_tools.rtfer.app.guard import OwnPageOnly, forget_proxies, look_nothing_up
 from fer_tools.rtfer.app.sessions import (
     ANNOUNCE_EVERY,
+    Closed,
     Limits,
     SessionStore,
-    Stopped,
     Webcam,
     annotate_video,
     check_video,
@@ -35,7 +34,9 @@ from fer_tools.rtfer.app.sessions import (
     find_detectors,
     find_models,
     make_engine,
+    new_folder,
 )
+from fer_tools.rtfer.defaults import DETECTOR, SMOOTHING_SECONDS
 from fer_tools.rtfer.video_reader import SUFFIXES as VIDEO_SUFFIXES
 
 ADDRESS = "127.0.0.1"
@@ -43,6 +44,7 @@ PORT = 7860
 CAMERA_EVERY = 0.1  # seconds between two frames that the browser sends
 PROGRESS_EVERY = 0.3  # seconds between two moves of the progress bar
 MOST_IMAGES = 20
+SWEEP_EVERY = 60.0  # seconds between two looks for uploads that no session uses
 
 
 # ---------------------------------------------------------------------------------------- the page
@@ -54,14 +56,18 @@ class Handlers:
     def __init__(self, store: SessionStore) -> None:
         self.store = store
 
-    def check_upload(self, file: str | None, request: gr.Request) -> str:
-        """A video was uploaded, or taken away: say its length, or what is wrong with it."""
+    def check_upload(self, file: str | None, request: gr.Request) -> tuple:
+        """A video was uploaded, or removed: give its length, or what is wrong with it.
+
+        The results of an earlier one are taken away.
+        """
         paths = [Path(file)] if file else []
         self.store.keep_only(_session(request), paths)
         try:
-            return page.message(check_video(paths[0], self.store.limits)) if paths else ""
+            message = page.message(check_video(paths[0], self.store.limits)) if paths else ""
         except UserError as error:
-            return _error_message(error, paths)
+            message = _error_message(error, paths)
+        return message, *_no_results()
 
     def analyze_video(
         self, file: str | None, model: str, detector: str, seconds: float,
@@ -69,7 +75,7 @@ class Handlers:
     ) -> Iterator[tuple]:  # fmt: skip
         """Yield message, video, line, its summary, table, report; first that work has begun."""
         session = self.store.session(_session(request))
-        nothing = (None, None, None, gr.update(interactive=False), gr.update(interactive=False))
+        nothing = _no_results()
         if not file:
             yield page.message("Choose a video first.", "error"), *nothing
             return
@@ -83,13 +89,19 @@ class Handlers:
             result = annotate_video(path, session, engine, self.store.limits, _progress(progress))
         except UserError as error:
             yield _error_message(error, [path]), *nothing
-        except Stopped:
-            yield page.message("Stopped; nothing was kept."), *nothing
+        except Closed:
+            return
         else:
             downloads = (
                 gr.update(value=str(file), interactive=True) for file in (result.csv, result.report)
             )
             yield result.done, str(result.video), result.plot, result.summary, *downloads
+
+    def settings_changed(self, shown: str | None) -> tuple:
+        """What is shown was made with other settings: take it away, and say so."""
+        if not shown:
+            return (gr.skip(),) * 6
+        return page.message("The settings changed: press Analyse again."), *_no_results()
 
     def stop_video(self, request: gr.Request) -> None:
         """End the analysis that runs in this session."""
@@ -147,6 +159,12 @@ def _session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
+def _no_results() -> tuple:
+    """Of video, line, summary, table and report: nothing to show or to download."""
+    off = gr.update(value=None, interactive=False)
+    return None, None, "", off, off
+
+
 def _progress(progress: gr.Progress) -> Callable[[int, int], None]:
     """Reports the frames that are done to the progress bar, a few times a second."""
     started = reported = time.monotonic()
@@ -173,7 +191,7 @@ def _error_message(error: UserError, paths: list[Path]) -> str:
     return page.message(sentence, "error")
 
 
-def build(store: SessionStore, model: str | None = None, detector: str = "haar") -> gr.Blocks:
+def build(store: SessionStore, model: str | None = None, detector: str = DETECTOR) -> gr.Blocks:
     """The page; `model` and `detector` are chosen at first."""
     do = Handlers(store)
     models, detectors = find_models(model), find_detectors()
@@ -189,7 +207,9 @@ def build(store: SessionStore, model: str | None = None, detector: str = "haar")
             detector_choice = gr.Radio(
                 list(detectors.items()), value=detector, label="Face detector", min_width=200
             )
-            smoothing = gr.Slider(0, 3, 0.4, step=0.1, label="Smoothing, seconds (0 = off)")
+            smoothing = gr.Slider(
+                0, 3, SMOOTHING_SECONDS, step=0.1, label="Smoothing, seconds (0 = off)"
+            )
         settings = [which, detector_choice, smoothing]
         with gr.Tab("Video"):
             _video_tab(do, settings)
@@ -226,12 +246,17 @@ def _video_tab(do: Handlers, settings: list) -> None:
         csv = gr.DownloadButton("Download valence.csv", interactive=False, elem_id="csv")
         report = gr.DownloadButton("Download the report", interactive=False, elem_id="report")
 
-    file.change(do.check_upload, file, message, show_progress="hidden", api_visibility="private")
+    outputs = [message, video, line, summary, csv, report]
+    file.change(do.check_upload, file, outputs, show_progress="hidden", api_visibility="private")
     go.click(
-        do.analyze_video, [file, *settings], [message, video, line, summary, csv, report],
+        do.analyze_video, [file, *settings], outputs,
         show_progress_on=message, concurrency_limit=2, api_visibility="private",
     )  # fmt: skip
     stop.click(do.stop_video, queue=False, api_visibility="private")
+    gr.on(
+        [setting.change for setting in settings], do.settings_changed, video, outputs,
+        show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
 
 
 def _webcam_tab(do: Handlers, settings: list) -> None:
@@ -272,7 +297,7 @@ def serve(
     *,
     port: int = PORT,
     model: str | None = None,
-    detector: str = "haar",
+    detector: str = DETECTOR,
     limits: Limits = Limits(),  # noqa: B008
     open_browser: bool = True,
 ) -> None:
@@ -290,16 +315,16 @@ def serve(
     """
     check_port(port)
     find_detector(detector)
-    folder = Path(tempfile.mkdtemp(prefix="fer-app-")).resolve()
+    folder = new_folder()
     store = SessionStore(folder, limits)
     try:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         blocks = build(store, model, detector)
         launch(blocks, port, limits, open_browser)
         print(f"The page is at http://{ADDRESS}:{port}/ (Ctrl-C ends it).", flush=True)
-        _wait()
+        _wait(store)
         for session in store.sessions():
-            session.stop.set()
+            session.closed = True
         blocks.close(verbose=False)
     finally:
         store.close_all()
@@ -308,6 +333,7 @@ def serve(
 def launch(blocks: gr.Blocks, port: int, limits: Limits, open_browser: bool) -> None:
     """Start the server and come back; GRADIO_TEMP_DIR must be the store's folder since `build`."""
     forget_proxies()
+    look_nothing_up()
     blocks.launch(
         app_kwargs={"middleware": [Middleware(OwnPageOnly, port=port)]},
         server_name=ADDRESS, server_port=port, share=False, inbrowser=open_browser, quiet=True,
@@ -332,11 +358,14 @@ def check_port(port: int) -> None:
             ) from None
 
 
-def _wait() -> None:
+def _wait(store: SessionStore) -> None:
     """Until Ctrl-C, or until the process is asked to end or its terminal is closed."""
     ended = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: ended.set())
+    swept = time.monotonic()
     while not ended.wait(0.5):  # in short turns: on Windows a long wait hears no signal
-        pass
+        if time.monotonic() - swept > SWEEP_EVERY:
+            swept = time.monotonic()
+            store.sweep()

@@ -2,13 +2,18 @@
 
 Nothing of the page itself is in here, so that all of it can be used without a browser. Uploads and
 results lie in one temporary folder; a tab's files go when it is closed, the folder with the server.
+What a killed server left is removed by the next one.
 """
 
+import itertools
+import os
+import re
 import shutil
 import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,12 +25,14 @@ from fer_lib.data.images import read_rgb
 from fer_lib.errors import UserError
 from fer_lib.evaluation.intensity import TASKS_WITH_INTENSITIES
 from fer_lib.faces.detection import available_detectors, find_detector
-from fer_lib.inference.recognizer import Recognizer, find_weights
 from fer_lib.labels import FER_CLASSES, TASKS
 from fer_lib.paths import build_folder
+from fer_lib.processes import runs
+from fer_tools.inference.recognizer import Recognizer, find_weights
 from fer_tools.rtfer.analyze import describe_faces, without_brief_faces
 from fer_tools.rtfer.app import page
-from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
+from fer_tools.rtfer.defaults import MODEL, SMALLEST_FACE, SMALLEST_IN_IMAGE
+from fer_tools.rtfer.engine import Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import figure, write_page
 from fer_tools.rtfer.session import CAVEAT, summarize
 from fer_tools.rtfer.valence import save_line
@@ -33,6 +40,8 @@ from fer_tools.rtfer.video_reader import Frame, VideoInfo, video_info
 from fer_tools.rtfer.video_writer import AnnotatedVideo
 
 ANNOUNCE_EVERY = 5.0  # seconds between two summaries for a screen reader
+STRAY = 600.0  # seconds after which an upload that no session uses is removed
+PREFIX = "fer-app-"  # of the temporary folder, before the server's process number
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,22 @@ class ClientSession:
     folder: Path
     uploads: set[Path] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
+    closed: bool = False
+    results: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     webcam: Webcam | None = None
 
 
-class Stopped(Exception):
-    """The user, or the end of the session, stopped a video's analysis."""
+class Closed(Exception):
+    """The tab, or the server, was closed while a video was analyzed."""
+
+
+def new_folder() -> Path:
+    """A temporary folder for this server's files; those of servers that are gone are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        number = re.match(rf"{PREFIX}(\d+)-", left.name)
+        if number and not runs(int(number[1])):  # another user's cannot be removed, and stays
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
 
 
 class SessionStore:
@@ -95,7 +115,7 @@ class SessionStore:
         """Forget a session's results and earlier uploads: others take their place."""
         session = self.session(name)
         for old in session.folder.iterdir():
-            old.unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
         with self._lock:
             before, session.uploads = session.uploads, set(uploads)
             self._remove(before - session.uploads)
@@ -106,12 +126,31 @@ class SessionStore:
             session = self._sessions.pop(name, None)
             if session is None:
                 return
+            session.closed = True
             session.stop.set()
             shutil.rmtree(session.folder, ignore_errors=True)
             self._remove(session.uploads)
             for stray in self.folder.iterdir():  # Gradio leaves an empty file for each upload
                 if stray.is_file() and stray.stat().st_size == 0:
                     stray.unlink(missing_ok=True)
+
+    def sweep(self, older: float = STRAY) -> None:
+        """Delete uploads that no session uses: sent to the server, but to none of its controls.
+
+        Args:
+            older: seconds since it came; one that is just arriving is nobody's yet.
+        """
+        with self._lock:
+            own = {session.folder for session in self._sessions.values()}
+            used = {file.parent for session in self._sessions.values() for file in session.uploads}
+            for entry in self.folder.iterdir():
+                if entry in own or any(folder.is_relative_to(entry) for folder in used):
+                    continue
+                if time.time() - entry.stat().st_mtime > older:
+                    if entry.is_dir():
+                        shutil.rmtree(entry, ignore_errors=True)
+                    else:
+                        entry.unlink(missing_ok=True)
 
     def close_all(self) -> None:
         """Stop all work and delete the folder."""
@@ -138,7 +177,7 @@ def find_models(wanted: str | None = None) -> dict[str, str]:
     found: dict[str, str] = {}
     if wanted:
         found[_model_label(wanted)] = wanted
-    for task in TASKS:
+    for task in dict.fromkeys((MODEL, *TASKS)):
         try:
             found.setdefault(_model_label(task), task)
         except UserError:
@@ -171,7 +210,9 @@ def recognizer(model: str) -> Recognizer:
 
 def make_engine(model: str, detector: str, seconds: float) -> Engine:
     """A new engine; each video and each camera has its own."""
-    return Engine(recognizer(model), find_detector(detector, SMALLEST), smoothing_seconds=seconds)
+    return Engine(
+        recognizer(model), find_detector(detector, SMALLEST_FACE), smoothing_seconds=seconds
+    )
 
 
 # ----------------------------------------------------------------------------------------- a video
@@ -222,24 +263,31 @@ def annotate_video(
 
     Args:
         path: the upload.
-        session: whose folder is written to, and whose `stop` ends the work.
+        session: whose folder gets a folder with the results (a name of its own, or the browser
+            would show an earlier video that it remembers); its `stop` ends the work, and what was
+            analyzed until then is kept.
         engine: finds and scores faces.
         limits: a video whose header hides its length is stopped at the limit.
         on_progress: called after each frame as `on_progress(frames done, frames in all)`.
 
     Raises:
         UserError: if the file is no video, is too long, or shows no face.
-        Stopped: if `session.stop` was set.
+        Closed: if the session was closed.
     """
     info = video_info(path)
-    target = session.folder / "annotated.mp4"
+    folder = session.folder / str(next(session.results))
+    folder.mkdir(parents=True)
+    target = folder / "annotated.mp4"
     with AnnotatedVideo(target, _seconds(info), info.frames_per_second or 25.0) as annotated:
 
         def on_frame(frame: Frame, faces: list[FaceObservation]) -> None:
-            if session.stop.is_set():
-                raise Stopped
+            if session.closed:
+                raise Closed
             _check_length(path, frame.time_s, limits)
             annotated.add(frame, faces)
+            if session.stop.is_set():
+                session.stop.clear()
+                raise KeyboardInterrupt  # as in the terminal: `analyze` keeps what it has
             on_progress(frame.index + 1, max(info.frames, frame.index + 1))
 
         table = analyze(path, engine, on_frame=on_frame)
@@ -248,7 +296,7 @@ def annotate_video(
             f"No face was found in {path.name}: use a video in which a face is seen from the "
             "front, or choose the other detector."
         )
-    return _write_result(path, table, session.folder, target)
+    return _write_result(path, table, folder, target)
 
 
 def _write_result(path: Path, table: pd.DataFrame, folder: Path, video: Path) -> Result:
@@ -263,7 +311,10 @@ def _write_result(path: Path, table: pd.DataFrame, folder: Path, video: Path) ->
         html.append(page.message(f"Face {number}: {text}" if len(facts_by_face) > 1 else text))
         html.append(page.moments(facts["change_points"]))
     ended = table.attrs.get("ended", "whole")
-    brief = "Done." if ended == "whole" else f"{ended}."
+    brief = {
+        "whole": "Done.",
+        "interrupted": "Stopped; this is what was analyzed until then.",
+    }.get(ended, f"{ended}.")
     brief += f" {table.frame.nunique()} frames, {len(facts_by_face)} face(s)."
     html.append(page.message(CAVEAT))
     done = page.message(brief, "info" if ended == "whole" else "error")
@@ -282,7 +333,7 @@ def classify_image(path: Path, model: str, detector: str) -> str:
         UserError: if it cannot be read.
     """
     rgb = read_rgb(path)
-    engine = Engine(recognizer(model), find_detector(detector))
+    engine = Engine(recognizer(model), find_detector(detector, SMALLEST_IN_IMAGE))
     (faces,) = engine.process_images([rgb])
     if not faces:
         none = f"{path.name}: no face was found. A large face, seen from the front, is found best."

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
 from fer_lib.files import whole
-from fer_lib.inference.onnx_backend import INPUT, INTENSITIES, OUTPUT
-from fer_lib.inference.recognizer import Recognizer
-from fer_lib.inference.torch_backend import activate
 from fer_lib.models.card import Card
 from fer_lib.models.forward import standardize
+from fer_tools.inference.onnx_backend import INPUT, INTENSITIES, OUTPUT
+from fer_tools.inference.recognizer import Recognizer
+from fer_tools.inference.torch_backend import activate
 
 OPSET = 17
 CALIBRATION_BATCH = 32

@@ -1,14 +1,14 @@
 """Using a trained network: one line loads it, one turns faces into probabilities.
 
-    from fer_lib.inference.recognizer import Recognizer
+    from fer_tools.inference.recognizer import Recognizer
     recognizer = Recognizer.load("fer13-7")
     probabilities = recognizer.probabilities(faces)  # (N, 48, 48) uint8 -> (N, 7)
 
 A model with an intensity head ("ferplus-7-vgg") also has `intensities(faces)`; `predict`
 gives both.
 
-A weights file is run by PyTorch, an ONNX file (see `fer_lib/inference/export.py`) by ONNX Runtime;
-either is imported only when it is needed, so that a command starts quickly.
+A weights file is run by PyTorch, an ONNX file (see `export.py`) by ONNX Runtime; either is imported
+only when it is needed, so that a command starts quickly.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from scipy.special import expit, logit, softmax
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Backend, Prediction
 from fer_lib.labels import TASKS
 from fer_lib.paths import build_folder, project_root
+from fer_tools.inference.backend import Backend, Prediction
 
 if TYPE_CHECKING:
     from fer_lib.models.card import Card
@@ -59,10 +59,10 @@ class Recognizer:
         """
         path = find_weights(name_or_path)
         if path.suffix == ".onnx":
-            from fer_lib.inference.onnx_backend import OnnxBackend
+            from fer_tools.inference.onnx_backend import OnnxBackend
 
             return cls(OnnxBackend.load(path, device), path)
-        from fer_lib.inference.torch_backend import TorchBackend
+        from fer_tools.inference.torch_backend import TorchBackend
 
         return cls(TorchBackend.load(path, device), path)
 

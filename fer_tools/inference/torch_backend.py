@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Prediction
 from fer_lib.models.card import Card
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.msfernet import MSFERNet, count_parameters
 from fer_lib.models.two_head import TwoHeads
 from fer_lib.models.weights import load_model
 from fer_lib.precision import best_device
+from fer_tools.inference.backend import Prediction
 
 
 @dataclass(frozen=True)

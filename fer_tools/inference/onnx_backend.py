@@ -13,9 +13,9 @@ import onnxruntime
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
-from fer_lib.inference.backend import Prediction
 from fer_lib.labels import TASKS
 from fer_lib.models.card import Card
+from fer_tools.inference.backend import Prediction
 
 INPUT, OUTPUT, INTENSITIES = "faces", "probabilities", "intensities"
 BATCH = 64  # faces at a time; decides memory, not the result

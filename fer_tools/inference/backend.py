@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from fer_lib.inference import valence
+from fer_lib.evaluation import valence
 from fer_lib.models.card import Card
 
 ValenceSource = Literal["classes", "intensities"]
