@@ -1,13 +1,18 @@
 """What a model's file says of itself, whatever the format; read without torch."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from fer_lib.errors import UserError
 from fer_lib.labels import TASKS
 from fer_lib.params import Architecture, VggArchitecture
+
+TYPES = {"kind": str, "study": str, "task": str, "params": dict, "commit": str, "notes": dict}
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,34 @@ class Card:
             ) from None
         try:
             kind = VggArchitecture if "kernels" in fields["arch"] else Architecture
-            fields["arch"] = kind(**fields["arch"])
+            kind(**fields["arch"])  # refuses unknown fields, the next lines wrong types
+            fields["arch"] = TypeAdapter(kind).validate_json(
+                json.dumps(fields["arch"]), strict=True
+            )
         except (TypeError, ValueError) as error:
             raise UserError(
-                f"{path} holds an architecture unknown here ({error}): retrain it."
+                f"{path} holds an architecture unknown here ({_first(error)}): retrain it."
             ) from None
-        return cls(**fields)
+        try:
+            for name, its_type in TYPES.items():
+                if not isinstance(fields[name], its_type):
+                    raise TypeError(f"{name}: {fields[name]!r} is no {its_type.__name__}")
+            card = cls(**fields)
+            if card.task not in (*TASKS, "supcon"):
+                raise ValueError(f"task: there is no {card.task!r}")
+            if not (math.isfinite(card.temperature) and card.temperature > 0):
+                raise ValueError(f"temperature: {card.temperature} is not above 0")
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} has a header that this study did not write ({_first(error)}): get the "
+                "file again, or retrain it."
+            ) from None
+        return card
+
+
+def _first(error: Exception) -> str:
+    """The first of pydantic's errors, or another error, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)

@@ -80,7 +80,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
         ) from None
     exponents = {n: weights.pop(n) for n in list(weights) if n.endswith(EXPONENTS)}
     for name, tensor in weights.items():
-        if name + EXPONENTS in exponents:
+        if name + EXPONENTS in exponents or tensor.dtype == torch.int8:
+            if len(exponents.get(name + EXPONENTS, ())) != len(tensor):
+                raise UserError(f"{path} is damaged ({name} lacks exponents): get it again.")
             weights[name] = unpack(tensor, exponents[name + EXPONENTS])
         elif tensor.is_floating_point():
             weights[name] = tensor.float()
@@ -138,6 +140,8 @@ def load_encoder(path: Path, arch: Architecture) -> Encoder:
 
 
 def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise UserError(f"{path} holds weights that are no numbers: get it again, or retrain it.")
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,5 +1,6 @@
 """What a run learns, and how it is judged: loss, views, teacher, validation set."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,15 +78,21 @@ class Objective:
 
 
 def check_labels(labels: Tensor, classes: int | None = None) -> None:
-    """Refuse labels of which one of the classes (default: up to the largest) has no image.
+    """Warn of classes (default: up to the largest) without an image: they cannot be learned.
 
     Raises:
-        UserError: naming the class.
+        UserError: if fewer than two classes have images.
     """
     counts = torch.bincount(labels, minlength=classes or 0)
-    if len(labels) < 2 or (counts == 0).any():
-        empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+    if (counts > 0).sum() < 2:
         raise UserError(
-            f"The training set of {len(labels)} images lacks class {empty or 'all'}: "
-            "add images of it, or leave the class out of the task."
+            f"The training set of {len(labels)} images has fewer than two classes: add images of "
+            "others."
+        )
+    if (counts == 0).any():
+        empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+        warnings.warn(
+            f"The training set of {len(labels)} images lacks class {empty}, which the network "
+            "cannot learn.",
+            stacklevel=2,
         )

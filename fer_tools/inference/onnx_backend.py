@@ -82,11 +82,17 @@ class OnnxBackend:
 def session_options() -> onnxruntime.SessionOptions:
     """How a network is run: as many threads as for torch, which give way while they wait."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: all cores
+    options.intra_op_num_threads = _threads()
     # A waiting thread would otherwise burn the core that decodes the video meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only
     return options
+
+
+def _threads() -> int:
+    """As OMP_NUM_THREADS says, of whose numbers the first counts; 0, all cores, if it is none."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -128,6 +128,7 @@ class Recognizer:
 
         Raises:
             ValueError: for another shape or type.
+            UserError: if the network gives no numbers, as a damaged file may.
         """
         faces = np.asarray(faces)
         if faces.ndim != 3 or faces.shape[1:] != (SIDE, SIDE) or faces.dtype != np.uint8:
@@ -136,6 +137,10 @@ class Recognizer:
             nothing = np.zeros((0, len(self.classes)), dtype=np.float32)
             return Prediction(self.classes, nothing, nothing if self.card.has_intensities else None)
         prediction = self.backend.predict(faces)
+        if not np.isfinite(prediction.probabilities).all():
+            raise UserError(
+                f"{self.path} gives no numbers: it is damaged; get it again, or name another model."
+            )
         if not flip:
             return prediction
         return _average(prediction, self.backend.predict(faces[:, :, ::-1]))
