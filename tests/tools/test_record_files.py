@@ -159,3 +159,12 @@ def test_restore_never_writes_over_a_training_of_the_user_s_own(published):
 def test_restore_without_predictions_ends_in_a_sentence(project):
     with pytest.raises(UserError, match=r"predictions is empty: restore it with `git checkout"):
         record_files.restore("x")
+
+
+def test_predictions_for_other_collections_are_made_anew(tmp_path):
+    folder = tmp_path / "record" / "predictions"
+    folder.mkdir(parents=True)
+    for name in ("fer13-7.npz", "fer13-7-zero-shot-jaffe.npz", "evidence.json"):
+        (folder / name).write_bytes(b"x")
+    found = record_files.published_files(tmp_path / "record", tmp_path / "build")
+    assert [file.name for file, _ in found] == ["fer13-7.npz"]
