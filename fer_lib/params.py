@@ -239,6 +239,23 @@ class Video(Section):
     smoothing_seconds: NotNegative
 
 
+class CarryOver(Section):
+    """Tests on faces from elsewhere: how many, and how long.
+
+    `condition_faces` of PublicTest are made worse by degrees, `drawn_people` are drawn in each
+    turn of the head and at rest, and `videos` of `video_seconds` are drawn. Of CK+'s release
+    `sequences` are followed from neutral to apex. `allowed_loss` is the
+    loss of accuracy at which a condition has reached its limit (chosen).
+    """
+
+    condition_faces: Count
+    drawn_people: Annotated[Whole, Field(ge=2)]
+    videos: Annotated[Whole, Field(ge=2)]
+    video_seconds: Annotated[Number, Field(ge=2)]
+    sequences: Count
+    allowed_loss: Annotated[Number, Field(gt=0, lt=1)]
+
+
 class Study(Section):
     """One study: where its raw data lies, and one section a stage.
 
@@ -258,6 +275,7 @@ class Study(Section):
     sequences: Sequences
     evaluation: Evaluation
     video: Video
+    carry_over: CarryOver
     publish_weights: bool
 
     @model_validator(mode="after")

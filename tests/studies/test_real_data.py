@@ -11,6 +11,7 @@ from PIL import Image
 from fer_lib.data.arrays import LeftOut
 from fer_lib.data.audit import audit, image_groups
 from fer_lib.data.ckplus import read_ckplus
+from fer_lib.data.collections import READERS, folder_of
 from fer_lib.data.fer2013 import read_fer2013
 from fer_lib.data.ferplus import targets_from_votes
 from fer_lib.data.splits import random_folds, subject_folds, subjects_on_both_sides
@@ -208,3 +209,17 @@ def test_published_weights_have_the_published_figure(fer13, task):
     right = int((logits.argmax(dim=1).numpy() == labels[asked]).sum())
     # On another machine sums are rounded otherwise, and a face between two classes may go over.
     assert right == pytest.approx(figure["value"] * figure["n"] / 100, abs=2)
+
+
+COLLECTIONS = {"jaffe": (213, 10), "kdef": (980, 70), "rafdb": (3068, None)}  # images, people
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_collection_is_read_whole(name):
+    folder = folder_of(RAW, name)
+    if not folder.exists():
+        pytest.skip(f"data/raw lacks other/{name}; data/README.md says where to get it")
+    found, (images, people) = READERS[name](folder), COLLECTIONS[name]
+    assert len(found) == images and set(found.labels) == set(range(7))
+    assert people == (None if found.subject is None else len(set(found.subject)))
+    assert next(found.images()).dtype == np.uint8

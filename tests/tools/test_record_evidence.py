@@ -16,6 +16,7 @@ FIGURE = {"of": "net", "target": "label", "where": "all", **ABOUT}
 METRICS = {
     "accuracy": metrics.accuracy,
     "macro_f1": metrics.macro_f1,
+    "macro_recall": metrics.macro_recall,
     "recall.2": metrics.class_recall(2),
 }
 
@@ -201,3 +202,52 @@ def test_damaged_evidence_is_reported(tmp_path):
     table = {"kind": "counts", "classes": 2, "cells": [[0, 0]], "counts": [1]}
     with pytest.raises(UserError, match="no metric 'auc'"):
         evidence.value_of([table], "auc", 10, 0)
+
+
+def test_a_difference_of_two_sets_of_images(data):
+    """Value, and an interval as wide as both intervals together (independent: squares add up)."""
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=4000, seed=0)
+    first = kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
+    worse = np.where(np.arange(N) % 3, predicted[0], (labels + 1) % K)[:300]
+    elsewhere = FIGURE | {"where": "elsewhere"}
+    second = kept.measured("b", labels[:300], worse, K, names=names[:300], **elsewhere)
+    entry = kept.difference("d", "a", "b", **ABOUT)
+    assert entry["value"] == pytest.approx(first["value"] - second["value"], abs=0.011)
+    assert entry["n"] == 300 and entry["low"] < entry["value"] < entry["high"]
+    widths = [e["high"] - e["low"] for e in (first, second)]
+    assert entry["high"] - entry["low"] == pytest.approx(np.hypot(*widths), rel=0.08)
+    recipe = kept.recipes["d"]
+    tables = [kept.tables[name] for name in recipe["tables"]]
+    again = evidence.value_of(tables, recipe["metric"], recipe["n"], recipe["seed"])
+    assert again["value"] == pytest.approx(entry["value"], abs=0.006)
+
+
+def test_a_difference_is_of_one_metric(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=100, seed=0)
+    kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
+    kept.measured("b", labels, predicted[0], K, names=names, metric="macro_recall", **FIGURE)
+    with pytest.raises(AssertionError):
+        kept.difference("d", "a", "b", **ABOUT)
+
+
+def test_worst_and_best_tenth_of_the_groups():
+    """Twenty people of ten images; person p is right in p // 2 of them."""
+    person, image = np.divmod(np.arange(200), 10)
+    labels = np.zeros(200, dtype=int)
+    predicted = np.where(image < person // 2, 0, 1)
+    kept = Evidence("x", resamples=100, seed=0)
+    how = {"names": np.arange(200), "groups": person, **FIGURE}
+    worst = kept.measured("w", labels, predicted, K, metric="worst_tenth", **how)
+    best = kept.measured("b", labels, predicted, K, metric="best_tenth", **how)
+    assert (worst["value"], best["value"]) == (0, 90) and worst["n"] == 20
+    assert "low" not in worst
+
+
+def test_how_often_a_class_is_predicted(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=300, seed=0)
+    entry = kept.measured("a", labels, predicted[0], K, names=names, metric="predicted.4", **FIGURE)
+    assert entry["value"] == pytest.approx(100 * (predicted[0] == 4).mean(), abs=0.006)
+    assert entry["low"] < entry["value"] < entry["high"]

@@ -160,3 +160,12 @@ def test_restore_never_overwrites_a_network_of_the_user(published):
 def test_restore_without_predictions_is_reported(project):
     with pytest.raises(UserError, match=r"predictions is empty: restore it with `git checkout"):
         record_files.restore("x")
+
+
+def test_predictions_for_other_collections_are_made_anew(tmp_path):
+    folder = tmp_path / "record" / "predictions"
+    folder.mkdir(parents=True)
+    for name in ("fer13-7.npz", "fer13-7-zero-shot-jaffe.npz", "evidence.json"):
+        (folder / name).write_bytes(b"x")
+    found = record_files.published_files(tmp_path / "record", tmp_path / "build")
+    assert [file.name for file, _ in found] == ["fer13-7.npz"]

@@ -22,7 +22,9 @@ from fer_tools.synthetic_faces.identities import (
     at_intensity,
     random_identity,
 )
-from fer_tools.synthetic_faces.world import draw_world, video_truth
+from fer_tools.synthetic_faces.other_style import write_jaffe
+from fer_tools.synthetic_faces.poses import people_at_rest, turned_people
+from fer_tools.synthetic_faces.world import draw_world, video_truth, write_videos
 
 SEED = 3
 SMALL = {
@@ -268,3 +270,68 @@ def test_the_valence_of_the_video_matches_its_classes() -> None:
     assert (truth["class"] == "neutral").equals(truth.intensity == 0)
     assert truth.valence.diff().abs().max() < 0.2  # it glides
     assert truth.face_present.diff().abs().sum() == 2  # one gap
+
+
+def test_the_other_style_repeats_and_faces_are_found(world, tmp_path, haar):
+    folder = world / "other" / "jaffe"
+    write_jaffe(tmp_path / "again", SEED)
+    assert all_bytes(folder) == all_bytes(tmp_path / "again")
+    truth = read_truth(folder / "truth.csv")
+    assert len(truth) == 213 and truth["class"].value_counts().min() == 30
+    assert (truth.intensity[truth["class"] == "neutral"] == 0).all()
+    some = [cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE) for name in truth.file[::10]]
+    found = [len(haar.detectMultiScale(image, 1.1, 5, minSize=(51, 51))) for image in some]
+    assert np.mean(np.array(found) == 1) > 0.8
+
+
+def test_wider_lines_are_darker():
+    who = random_identity(np.random.default_rng(1))
+    wall = np.full((96, 96, 3), 200, np.uint8)
+    thin, wide = (
+        draw_face(wall, who, Actions(smile=1), Pose((48, 40), 50), Light(), lines)
+        for lines in (1.0, 3.0)
+    )
+    assert wide.mean() < thin.mean() - 1
+
+
+def test_further_videos_show_other_people_and_other_emotions(tmp_path):
+    videos = write_videos(tmp_path, SEED, 2, 2.0)
+    assert [video.name for video in videos] == ["drawn_1.mp4", "drawn_2.mp4"]
+    truths = [read_truth(video.with_name(f"{video.stem}_truth.csv")) for video in videos]
+    shown = [set(truth["class"]) for truth in truths]
+    assert shown[0] != shown[1] and all({"happy", "neutral"} < one for one in shown)
+    # The same story: only which negative emotion it is differs.
+    np.testing.assert_array_equal(truths[0].valence, truths[1].valence)
+    frames = []
+    for video, truth in zip(videos, truths, strict=True):
+        with av.open(str(video)) as container:
+            frames.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert len(frames[-1]) == len(truth)
+    assert np.abs(frames[0][0].astype(int) - frames[1][0]).mean() > 5
+    again = write_videos(tmp_path / "again", SEED, 2, 2.0)
+    assert [video.read_bytes() for video in videos] == [video.read_bytes() for video in again]
+
+
+def test_turned_people_are_the_same_people_turned(haar):
+    straight, labels = turned_people(SEED, 2, 0)
+    turned, same = turned_people(SEED, 2, 40)
+    assert straight.shape == turned.shape == (14, 160, 160)
+    assert labels.tolist() == same.tolist() == [*range(7)] * 2
+    # Background stays, the face moves.
+    corner = np.s_[:, :20, :20]
+    np.testing.assert_array_equal(straight[corner], turned[corner])
+    assert np.abs(straight.astype(int) - turned)[:, 40:110, 50:110].mean() > 10
+
+    def found(images):
+        return sum(len(haar.detectMultiScale(image, 1.1, 5, minSize=(32, 32))) for image in images)
+
+    assert found(turned) <= found(straight) and found(straight) >= 13
+
+
+def test_people_at_rest_differ_more_between_than_within():
+    images, person = people_at_rest(SEED, 3, 4)
+    assert images.shape == (12, 160, 160) and person.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    flat = images.reshape(3, 4, -1).astype(float)
+    within = np.abs(flat[:, 0] - flat[:, 1]).mean()
+    between = np.abs(flat[0, 0] - flat[1, 0]).mean()
+    assert between > 2 * within
