@@ -27,12 +27,24 @@ CKPLUS_TO_FER = {
     "fear": 2, "happy": 3, "sadness": 4, "surprise": 5,
 }  # fmt: skip
 
-# Columns of the FER+ vote file, in its own order, and the class each one votes for.
+# Columns of the FER+ vote file, in its order, and the class each one votes for.
 FER_PLUS_COLUMNS = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
 FER_PLUS_TO_FER = np.array([6, 3, 5, 4, 0, 1, 2, LEFT_OUT, LEFT_OUT, LEFT_OUT], dtype=np.int64)
+
+# Codes of other collections: JAFFE and KDEF in the names of their files (KDEF's AF is "afraid"),
+# RAF-DB as numbers from 1 in this order.
+JAFFE_EMOTIONS = {
+    "AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "SA": "sad", "SU": "surprise",
+    "NE": "neutral",
+}  # fmt: skip
+KDEF_EMOTIONS = {
+    "AF": "fear", "AN": "angry", "DI": "disgust", "HA": "happy", "SA": "sad", "SU": "surprise",
+    "NE": "neutral",
+}  # fmt: skip
+RAFDB_EMOTIONS = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 
 # What a network can be trained for: the names of its outputs, in the order of its logits.
 # "ferplus-7" and "ferplus-7-vgg" learn FER+ votes and give intensities beside the classes.

@@ -27,7 +27,9 @@ NAME = re.compile(r"(S\d+)_(\d+)_(\d+)")  # subject, session, frame
 Crop = Callable[[np.ndarray], np.ndarray | None]
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
+    """One image file, and what the layout says of it; `label` may be LEFT_OUT (contempt)."""
+
     file: Path
     label: int
     subject: str
@@ -57,19 +59,16 @@ def read_ckplus(
         return read_ckplus48(root / "CK+48")
     if (root / "cohn-kanade-images").is_dir():
         return read_ckplus_release(root, frames, crop)
-    if (root / "CK+48").is_dir():
-        raise UserError(
-            f"{root / 'CK+48'} holds only the last frames of each sequence: put the CK+ release "
-            f"(cohn-kanade-images, Emotion) beside it; {SOURCE}"
-        )
-    raise UserError(f"{root} holds neither CK+48 nor cohn-kanade-images: {SOURCE}")
+    raise _nothing_there(root)
 
 
 def read_ckplus48(root: Path) -> CkPlus:
     """Read the CK+48 folder (`root/<emotion>/<subject>_<session>_<frame>.png`)."""
-    if not root.is_dir():
-        raise UserError(f"the folder {root} is missing: {SOURCE}")
-    found: list[_Frame] = []
+    return _assemble(root.parent, _ckplus48_frames(root), lambda file: read_face(file, "CK+48"))
+
+
+def _ckplus48_frames(root: Path) -> list[Frame]:
+    found: list[Frame] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not is_litter(p.name)):
         if folder.name not in CKPLUS_TO_FER:
             raise UserError(
@@ -84,13 +83,20 @@ def read_ckplus48(root: Path) -> CkPlus:
         ]
     if not found:
         raise UserError(f"{root} holds no .png in folders named by emotion: {SOURCE}")
-    return _assemble(root.parent, found, lambda file: read_face(file, "CK+48"))
+    return found
 
 
 def read_ckplus_release(
     root: Path, frames: Literal["apex", "all"] = "apex", crop: Crop | None = None
 ) -> CkPlus:
     """Read the release tree; see `read_ckplus`."""
+    found, unlabelled = _release_frames(root, frames)
+    find_face = crop or haar_crop()
+    return _assemble(root, found, lambda file: find_face(read_grey(file)), unlabelled)
+
+
+def _release_frames(root: Path, frames: Literal["apex", "all"]) -> tuple[list[Frame], int]:
+    """The frames of the sequences with an emotion, and how many sequences have none."""
     sequences = _sequences(root / "cohn-kanade-images")
     emotions = _emotions(root / "Emotion")
     for name, file in emotions.items():
@@ -99,7 +105,7 @@ def read_ckplus_release(
                 f"{file} gives an emotion, but cohn-kanade-images has no frame of {name}: unpack "
                 f"the images again, or remove the label ({SOURCE})"
             )
-    found: list[_Frame] = []
+    found: list[Frame] = []
     for name in sorted(emotions):
         label, files = _read_emotion(emotions[name]), sequences[name]
         places = np.linspace(0, 1, len(files)) if len(files) > 1 else np.ones(1)
@@ -110,11 +116,20 @@ def read_ckplus_release(
             f"{root} holds {len(sequences)} sequences but no emotion label: unpack the Emotion "
             f"labels beside cohn-kanade-images ({SOURCE})"
         )
-    find_face = crop or haar_crop()
-    return _assemble(
-        root, found, lambda file: find_face(read_grey(file)),
-        unlabelled=len(sequences) - len(emotions),
-    )  # fmt: skip
+    return found, len(sequences) - len(emotions)
+
+
+def labelled_frames(root: Path, frames: Literal["apex", "all"] = "apex") -> list[Frame]:
+    """The frames that `read_ckplus` reads, without contempt, not yet read or searched for a face.
+
+    Raises:
+        UserError: as `read_ckplus`, but for what is wrong inside an image.
+    """
+    if (root / "CK+48").is_dir() and frames == "apex":
+        return _in_order(_ckplus48_frames(root / "CK+48"))
+    if (root / "cohn-kanade-images").is_dir():
+        return _in_order(_release_frames(root, frames)[0])
+    raise _nothing_there(root)
 
 
 def haar_crop() -> Crop:
@@ -133,7 +148,22 @@ def haar_crop() -> Crop:
     return crop
 
 
-def _frame(file: Path, label: int, position: float = float("nan")) -> _Frame:
+def _nothing_there(root: Path) -> UserError:
+    if (root / "CK+48").is_dir():
+        return UserError(
+            f"{root / 'CK+48'} holds only the last frames of each sequence: put the CK+ release "
+            f"(cohn-kanade-images, Emotion) beside it; {SOURCE}"
+        )
+    return UserError(f"{root} holds neither CK+48 nor cohn-kanade-images: {SOURCE}")
+
+
+def _in_order(found: list[Frame]) -> list[Frame]:
+    """Those that have one of the seven emotions, by subject, session and number."""
+    kept = [f for f in found if f.label != LEFT_OUT]
+    return sorted(kept, key=lambda f: (f.subject, f.session, f.number))
+
+
+def _frame(file: Path, label: int, position: float = float("nan")) -> Frame:
     match = NAME.fullmatch(file.stem)
     if match is None:
         raise UserError(
@@ -141,7 +171,7 @@ def _frame(file: Path, label: int, position: float = float("nan")) -> _Frame:
             "S005_001_00000011: restore the original name, or remove the file"
         )
     subject, session, number = match.groups()
-    return _Frame(file, label, subject, session, int(number), position)
+    return Frame(file, label, subject, session, int(number), position)
 
 
 def _sequences(folder: Path) -> dict[str, list[Path]]:
@@ -183,13 +213,11 @@ def _read_emotion(file: Path) -> int:
 
 
 def _assemble(
-    root: Path, found: list[_Frame], read: Callable[[Path], np.ndarray | None], unlabelled: int = 0
+    root: Path, found: list[Frame], read: Callable[[Path], np.ndarray | None], unlabelled: int = 0
 ) -> CkPlus:
     """Read the images that count and put everything into arrays."""
     contempt = [f for f in found if f.label == LEFT_OUT]
-    wanted = sorted(
-        (f for f in found if f.label != LEFT_OUT), key=lambda f: (f.subject, f.session, f.number)
-    )
+    wanted = _in_order(found)
     faces = [read(frame.file) for frame in wanted]
     pairs = [(f, face) for f, face in zip(wanted, faces, strict=True) if face is not None]
     if not pairs:

@@ -61,6 +61,15 @@ def macro_f1(counts: np.ndarray) -> np.ndarray:
     return np.nanmean(np.where(counts.sum(axis=-1) > 0, f1, np.nan), axis=-1)
 
 
+def macro_recall(counts: np.ndarray) -> np.ndarray:
+    """Recall averaged over the classes that have images: (..., K, K) counts -> (...).
+
+    Also called balanced accuracy: it does not depend on how many images a class has, and so
+    compares data sets with other shares of the classes.
+    """
+    return np.nanmean(per_class_recall(counts), axis=-1)
+
+
 def class_recall(index: int) -> Metric:
     """The recall of one class as a metric."""
     return lambda counts: per_class_recall(counts)[..., index]

@@ -2,12 +2,12 @@
 
 Every figure of an evaluation is computed from these files, so notebooks can be rerun without any
 training, and a reader can check a figure without data or GPU. Probabilities are float16; an image
-is named by its row in FER2013, or by its sequence and frame in CK+. The files hold no image and no
-label.
+is named by its row in FER2013, by its sequence and frame in CK+, or by its place in another
+collection (`data/collections.py`). The files hold no image and no label.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +31,13 @@ class Predictions:
     """The predictions of one network for N images of one data set.
 
     Attributes:
-        names: (N,) of the images: int64 rows of FER2013, or text such as "S010_004_00000017"
-            (subject, sequence, frame) of CK+.
+        names: (N,) of the images: int64 rows of FER2013 or places in a collection, or text such as
+            "S010_004_00000017" (subject, sequence, frame) of CK+.
         about: metadata of the network: network (its name here), task, study, seed, commit,
-            data ("fer2013" or "ckplus"), temperature, parameters, multiply_adds; plain JSON types.
-        probabilities: (N, K) float16 in [0, 1], divided by the temperature before the softmax.
+            data ("fer2013", "ckplus", or a collection's title), temperature, parameters,
+            multiply_adds; plain JSON types.
+        probabilities: (N, K) float16 in [0, 1], divided by the temperature before the softmax. Of
+            a collection (N, K + 1): the last column is 1 where no face was found.
         flipped: (N, K) float16, with horizontal-flip test-time augmentation (the logits of both
             are averaged, no temperature); None where it is not used.
         intensities: (N, 7) float16 in [0, 1]; None without an intensity head.
@@ -183,6 +185,26 @@ def predict(
         probabilities=half((logits / card.temperature).softmax(dim=1).numpy()),
         flipped=half(flipped.softmax(dim=1).numpy()), intensities=intensities,
     )  # fmt: skip
+
+
+def of_faces(faces: Sequence[np.ndarray | None], card: "Card", about: Mapping) -> Predictions:
+    """The predictions for the images of a collection, in some of which no face was found.
+
+    Args:
+        faces: for each of N images the probabilities (K,) of its face, or None without a face.
+        card: of the network.
+        about: network and data.
+
+    Returns:
+        Probabilities (N, K + 1); an image without a face is of the last class, and so counted as
+        wrong wherever all images count.
+    """
+    classes = len(TASKS[card.task])
+    missing = np.eye(classes + 1)[classes]
+    rows = [missing if face is None else np.append(face, 0.0) for face in faces]
+    known = {"task": card.task, "study": card.study, "commit": card.commit,
+             "temperature": card.temperature, "seed": card.params["seed"]}  # fmt: skip
+    return Predictions(np.arange(len(rows)), known | dict(about), half(np.stack(rows)))
 
 
 def half(values: np.ndarray) -> np.ndarray:

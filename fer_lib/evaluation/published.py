@@ -17,6 +17,10 @@ DECIMALS = {
     "images": 0,
     "groups": 0,
     "score": 3,
+    "pixels": 1,
+    "grey levels": 1,
+    "degrees": 0,
+    "seconds": 2,
 }
 FIGURE_KEYS = ("value", "unit", "n", "split", "protocol", "seeds", "stage")
 

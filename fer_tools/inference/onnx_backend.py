@@ -28,7 +28,7 @@ class OnnxBackend:
     Attributes:
         session: maps `INPUT` (N, 48, 48) uint8 to `OUTPUT` (N, C) float32, and to `INTENSITIES`
             (N, C) float32 if the model gives them.
-        card: what the file says of itself.
+        card: the model card in the file.
         parameters: number of trained values.
     """
 
@@ -82,11 +82,17 @@ class OnnxBackend:
 def session_options() -> onnxruntime.SessionOptions:
     """How a network is run: as many threads as for torch, which give way while they wait."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: all cores
+    options.intra_op_num_threads = _threads()
     # A waiting thread would otherwise burn the core that decodes the video meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only
     return options
+
+
+def _threads() -> int:
+    """As OMP_NUM_THREADS says, of whose numbers the first counts; 0, all cores, if it is none."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -94,7 +100,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             path, session_options(), providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # ONNX Runtime's errors share no class of their own
+    except Exception as error:  # ONNX Runtime's errors share no base class
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} is damaged, cut short, or no ONNX file ({reason}): write it again with "
@@ -104,8 +110,8 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 def _fits(session: onnxruntime.InferenceSession, outputs: list[str], classes: int) -> bool:
     """Whether the network takes faces and gives these outputs, one number a class."""
-    inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
-    found = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
+    found = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     return inputs == [(INPUT, "tensor(uint8)", [SIDE, SIDE])] and found == [
         (name, "tensor(float)", [classes]) for name in outputs
     ]

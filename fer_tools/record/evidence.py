@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation import calibration, metrics, published
+from fer_lib.evaluation import calibration, individuals, metrics, published
 from fer_lib.evaluation.intensity import concordance_of_sums
 from fer_lib.files import whole
 from fer_lib.labels import LEFT_OUT
@@ -93,6 +93,17 @@ class Evidence:
         }  # fmt: skip
         name = "/".join(["+".join(networks), output, where, target])
         return self._publish(key, {name: table}, metric, about)
+
+    def difference(self, key: str, first: str, second: str, **about) -> dict:
+        """The figure `first` minus the figure `second`, in points of percent, with its interval.
+
+        Both must have been published by `measured`, with one metric. They are of different images
+        (or subjects), so each is resampled by itself.
+        """
+        recipes = [self.recipes[name] for name in (first, second)]
+        assert recipes[0]["metric"] == recipes[1]["metric"], (first, second)
+        tables = {name: self.tables[name] for recipe in recipes for name in recipe["tables"]}
+        return self._publish(key, tables, f"difference.{recipes[0]['metric']}", about)
 
     def calibration(
         self,
@@ -234,8 +245,10 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
 
     Args:
         tables: one; for "ece" one per network.
-        metric: "accuracy", "macro_f1", "recall.K", "share.K" (the fraction of label K among labels
-            above 0), "count.K" (how many images have label K), "ece", "mean", or those of
+        metric: "accuracy", "macro_f1", "macro_recall", "recall.K", "predicted.K" (how often
+            class K is predicted), "share.K" (the fraction of label K among labels above 0),
+            "count.K" (how many images have label K), "worst_tenth" and "best_tenth" (the accuracy
+            of those groups), "difference.METRIC" (of two tables), "ece", "mean", or those of
             `Evidence.intensity`.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -244,6 +257,8 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
         UserError: for an unknown metric or table.
     """
     kind = tables[0]["kind"]
+    if metric.startswith("difference."):
+        return _difference(tables, metric.removeprefix("difference."), resamples, seed)
     if kind == "counts":
         return _of_counts(tables[0], metric, resamples, seed)
     if kind == "bins" and metric == "ece":
@@ -261,14 +276,33 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
 
 
 def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[str, float]:
-    cells = np.array(table["cells"], dtype=np.int64)
-    counts = np.atleast_2d(np.array(table["counts"], dtype=np.int64))
-    kept = cells[:, 0] != LEFT_OUT
-    cells, counts = cells[kept], counts[:, kept]
+    if metric in ("worst_tenth", "best_tenth"):
+        return _tenth(table, metric)
+    cells, counts = _labelled(table)
     total = counts.sum(axis=0)
     if metric.startswith("count."):
         return {"value": int(total[cells[:, 0] == int(metric[6:])].sum()), "n": int(total.sum())}
-    function = _metric(metric)
+    n, values, drawn = _values_and_draws(table, metric, resamples, seed)
+    found = {"value": 100 * values.mean(), "n": n}
+    if drawn is None:
+        return found
+    if metric.startswith("recall."):
+        found["n"] = int(total[cells[:, 0] == int(metric[7:])].sum())
+    trials = _trials_where_few_err(cells, counts) if metric == "accuracy" else None
+    if trials:
+        low, high = metrics.exact_interval(float(values.mean()), trials)
+    else:
+        low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    found |= {"low": 100 * float(low), "high": 100 * float(high)}
+    return found | ({"spread": 100 * values.std(ddof=1)} if len(values) > 1 else {})
+
+
+def _values_and_draws(
+    table: Mapping, metric: str, resamples: int, seed: int
+) -> tuple[int, np.ndarray, np.ndarray | None]:
+    """Number of images, the metric of each network (S,), and its mean in each resample (R,)."""
+    cells, counts = _labelled(table)
+    total, function = counts.sum(axis=0), _metric(metric)
 
     def by_network(draws: np.ndarray) -> np.ndarray:
         """The metric of each network, (S, D), from counts of cells (D, C)."""
@@ -276,20 +310,39 @@ def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[s
         return np.stack([function(_matrices(cells, draws, k, table["classes"])) for k in networks])
 
     values = by_network(total[None])[:, 0]
-    found = {"value": 100 * values.mean(), "n": int(total.sum())}
     if metric.startswith("share."):
-        return found | {"n": int(total[cells[:, 0] > 0].sum())}
-    if metric.startswith("recall."):
-        found["n"] = int(total[cells[:, 0] == int(metric[7:])].sum())
-    trials = _trials_where_few_err(cells, counts) if metric == "accuracy" else None
-    if trials:
-        low, high = metrics.exact_interval(float(values.mean()), trials)
-    else:
-        rows = total if len(counts) == 1 else counts
-        drawn = by_network(metrics.resample(rows, resamples=resamples, seed=seed)).mean(axis=0)
-        low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    found |= {"low": 100 * float(low), "high": 100 * float(high)}
-    return found | ({"spread": 100 * values.std(ddof=1)} if len(values) > 1 else {})
+        return int(total[cells[:, 0] > 0].sum()), values, None
+    rows = total if len(counts) == 1 else counts
+    drawn = by_network(metrics.resample(rows, resamples=resamples, seed=seed)).mean(axis=0)
+    return int(total.sum()), values, drawn
+
+
+def _difference(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> dict[str, float]:
+    """The first table's metric minus the second's; n is that of the second."""
+    (_, first, first_draws), (n, second, second_draws) = (
+        _values_and_draws(table, metric, resamples, seed + place)
+        for place, table in enumerate(tables)
+    )
+    assert first_draws is not None and second_draws is not None
+    low, high = np.nanpercentile(first_draws - second_draws, [2.5, 97.5])
+    value = 100 * (first.mean() - second.mean())
+    return {"value": value, "n": n, "low": 100 * float(low), "high": 100 * float(high)}
+
+
+def _tenth(table: Mapping, metric: str) -> dict[str, float]:
+    """The mean accuracy of the worst or best tenth of the groups; n is the number of groups."""
+    cells, counts = _labelled(table)
+    accuracies = counts[:, cells[:, 0] == cells[:, 1]].sum(axis=1) / counts.sum(axis=1)
+    worst, best = individuals.tenths(accuracies)
+    return {"value": 100 * (worst if metric == "worst_tenth" else best), "n": len(counts)}
+
+
+def _labelled(table: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (C, 1 + S) of images with a label, and their counts (1 or G, C)."""
+    cells = np.array(table["cells"], dtype=np.int64)
+    counts = np.atleast_2d(np.array(table["counts"], dtype=np.int64))
+    kept = cells[:, 0] != LEFT_OUT
+    return cells[kept], counts[:, kept]
 
 
 def _trials_where_few_err(cells: np.ndarray, counts: np.ndarray) -> float | None:
@@ -312,9 +365,11 @@ def _matrices(cells: np.ndarray, draws: np.ndarray, network: int, classes: int) 
 
 
 def _metric(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    if name in ("accuracy", "macro_f1"):
+    if name in ("accuracy", "macro_f1", "macro_recall"):
         return getattr(metrics, name)
     kind, _, index = name.partition(".")
+    if kind == "predicted" and index.isdigit():
+        return lambda counts: counts[:, :, int(index)].sum(axis=-1) / counts.sum(axis=(-2, -1))
     if kind == "recall" and index.isdigit():
         return metrics.class_recall(int(index))
     if kind == "share" and index.isdigit():

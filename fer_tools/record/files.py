@@ -26,7 +26,7 @@ LINE = Path("figures/70_video_valence/line.png")  # the README shows it
 # The stages without training, in the order of their dependencies.
 EVALUATION = (
     "evaluate_fer13", "evaluate_intensity", "evaluate_ckplus", "seeds", "look_inside",
-    "show_errors", "search_faults", "draw_valence_line", "report", "collect",
+    "show_errors", "search_faults", "draw_valence_line", "carry_over", "report", "collect",
 )  # fmt: skip
 REPORTED = ("architecture", "curves")  # images of notebook 30, in order, shown in the report
 
@@ -55,7 +55,8 @@ def collect(study: str) -> None:
     figures = read_figures(build / "summary.json")
     values = {key: figures[key]["value"] for key in HEADLINES if key in figures}
     (out / "metrics.json").write_text(json.dumps(values, indent=1) + "\n")
-    for file in sorted([*build.glob("predictions/*"), *build.glob("folds/*.npz")]):
+    stored = ("predictions/*", "folds/*.npz", "carry_over/*.npz")
+    for file in sorted(file for pattern in stored for file in build.glob(pattern)):
         copy(file, out / "predictions" / file.name)
     tables: dict[str, dict] = {}
     recipes: dict[str, dict] = {}
@@ -81,13 +82,13 @@ def publish(study: str) -> Path:
     for notebook in sorted(report.glob("notebooks/*.ipynb")):
         if errors := errors_in(notebook):
             raise UserError(f"{notebook} contains an error ({errors[0]}): run its stage again.")
-    fresh, old = (record.with_name(f".{study}.{name}") for name in ("fresh", "old"))
-    for folder in (fresh, old):
+    new, old = (record.with_name(f".{study}.{name}") for name in ("new", "old"))
+    for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(report, fresh)
+    shutil.copytree(report, new)
     if record.exists():
         record.replace(old)
-    fresh.replace(record)
+    new.replace(record)
     shutil.rmtree(old, ignore_errors=True)
     return record
 
@@ -128,7 +129,8 @@ def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
         folder = build / "intensity" / file.stem if file.stem.startswith("ferplus") else build
         yield file, folder / file.name
     for file in sorted(record.glob("predictions/*")):
-        if file.name != "evidence.json":
+        # Other collections are predicted anew by notebook 75, wherever they are.
+        if file.name != "evidence.json" and "-zero-shot-" not in file.name:
             in_folds = file.name.startswith("ckplus-7-")
             yield file, build / ("folds" if in_folds else "predictions") / file.name
     for file in sorted(record.glob("curves/*/*.tsv")):

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import pandas as pd
 
 from fer_lib.errors import UserError
-from fer_lib.evaluation.published import read_figures
+from fer_lib.evaluation.published import DECIMALS, read_figures
 from fer_lib.paths import project_root
 
 # Name of a figure, what the paper states, and the key of this study's figure.
@@ -48,6 +48,24 @@ LEAKY_AND_CLEAN = (
     ("CK+, 7 classes", "96.77 %",
      "ckplus_7.random_split.accuracy", "subjects are in training and test",
      "ckplus_7.subject_10fold.accuracy", "unseen subjects"),
+)  # fmt: skip
+
+
+# Name of a figure of notebook 75, and its key.
+CARRIED_OVER = (
+    ("CK+48, no training on it: accuracy", "carry_over.ckplus.accuracy"),
+    ("... macro recall lost against PrivateTest, the same emotions, points",
+     "carry_over.ckplus.macro_recall_drop"),
+    ("... calibration error, temperature of FER2013", "carry_over.ckplus.ece"),
+    ("... the worst tenth of its people", "carry_over.ckplus.worst_tenth"),
+    ("... the same, if people did not differ", "carry_over.ckplus.worst_tenth_by_chance"),
+    ("FER2013's neutral faces: standard deviation of their valence", "carry_over.rest.fer2013.sd"),
+    ("Drawn videos: correlation of the line with the truth", "carry_over.video.correlation"),
+    ("... mean absolute error of the line, of a range of 2", "carry_over.video.error"),
+    ("... counted from the person's own rest", "carry_over.video.error_from_rest"),
+    ("... frames whose truth lies in the 95 % band", "carry_over.video.coverage"),
+    ("Least side of a face, pixels", "carry_over.limit.face_size"),
+    ("Most turn of a (drawn) head, degrees", "carry_over.limit.turn"),
 )  # fmt: skip
 
 
@@ -111,7 +129,7 @@ def format_figure(entry: dict | None) -> str:
     if entry is None:
         return "-"
     value, unit = entry["value"], entry["unit"]
-    digits, sign = (1, " %") if unit == "percent" else (3, "")
+    digits, sign = (1, " %") if unit == "percent" else (DECIMALS[unit], "")
     text = f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}{sign}"
     if "spread" in entry:
         text += f" ± {entry['spread']:.{digits}f}"
@@ -138,6 +156,15 @@ def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFra
     columns = ["figure", faces, "over seeds", "published network", "images", "key"]
     table = pd.DataFrame(rows, columns=columns)
     return table if (table["over seeds"] != "-").any() else table.drop(columns="over seeds")
+
+
+def carry_over_table(figures: dict[str, dict]) -> pd.DataFrame:
+    """How the published networks do elsewhere, one row a figure."""
+    rows = [
+        (name, format_figure(figures.get(key)), figures[key]["n"] if key in figures else "", key)
+        for name, key in CARRIED_OVER
+    ]
+    return pd.DataFrame(rows, columns=["figure", "this study", "n", "key"])
 
 
 def leaky_and_clean_table(figures: dict[str, dict]) -> pd.DataFrame:

@@ -21,8 +21,9 @@ def check_raw_data(raw: Path, root: Path) -> None:
         )
     if not (ckplus / "CK+48").is_dir() and not (ckplus / "cohn-kanade-images").is_dir():
         missing.append(f"CK+ ({ckplus / 'CK+48'}, or {ckplus / 'cohn-kanade-images'} with Emotion)")
-    # A video is optional, but DVC requires the folder that the video stage depends on.
-    (raw / "video").mkdir(parents=True, exist_ok=True)
+    # Videos and other collections are optional, but DVC requires the folders that stages depend on.
+    for name in ("video", "other"):
+        (raw / name).mkdir(parents=True, exist_ok=True)
     if missing:
         raise UserError(
             f"The paper study lacks {' and '.join(missing)}: {root / 'data' / 'README.md'} "

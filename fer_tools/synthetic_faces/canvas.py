@@ -29,13 +29,18 @@ class Canvas:
         body: (H, W) uint8, 255 on the person (only there light and shadows apply).
     """
 
-    def __init__(self, background: np.ndarray, who: Identity, pose: Pose) -> None:
-        """Start from `background` (H, W, 3) uint8 RGB, which is copied."""
+    def __init__(
+        self, background: np.ndarray, who: Identity, pose: Pose, lines: float = 1.0
+    ) -> None:
+        """Start from `background` (H, W, 3) uint8 RGB, which is copied.
+
+        `lines` is a factor of the width of all lines and folds.
+        """
         self.rgb = background.copy()
         self.soft = np.full(background.shape[:2], NEUTRAL, np.uint8)
         self.fine = self.soft.copy()
         self.body = np.zeros(background.shape[:2], np.uint8)
-        self.who, self.pose = who, pose
+        self.who, self.pose, self.lines = who, pose, lines
         self._rotation = rotation_matrix(pose)[:2].T * (pose.scale * 2**SHIFT)
         self._center = np.array(pose.center) * 2**SHIFT
         self._ellipsoid = np.array([0.9 / who.width**2, 0.7])
@@ -65,7 +70,7 @@ class Canvas:
 
     def line(self, points: np.ndarray, color: RGB, width: float, lift: float = 0.0) -> None:
         """Draw an open curve; `width` in head coordinates, at least one pixel."""
-        projected, thickness = [self.project(points, lift)], max(1, round(width * self.pose.scale))
+        projected, thickness = [self.project(points, lift)], self._thickness(width)
         cv2.polylines(self.rgb, projected, False, color, thickness, cv2.LINE_AA, SHIFT)
 
     def shade(self, points: np.ndarray, amount: float, lift: float = 0.0) -> None:
@@ -78,8 +83,12 @@ class Canvas:
         if depth < 0.04:
             return
         level = (float(np.clip(NEUTRAL * (1 - depth), 0, 255)),)
-        projected, thickness = [self.project(points, lift)], max(1, round(width * self.pose.scale))
+        projected, thickness = [self.project(points, lift)], self._thickness(width)
         cv2.polylines(self.fine, projected, False, level, thickness, cv2.LINE_AA, SHIFT)
+
+    def _thickness(self, width: float) -> int:
+        """Pixels of a line, at least one."""
+        return max(1, round(width * self.lines * self.pose.scale))
 
     def inside(self, outline: np.ndarray, paint: np.ndarray, lift: float = 0.0) -> None:
         """Replace the colors inside a closed curve by those of `paint`, (H, W, 3) uint8."""

@@ -30,7 +30,12 @@ HAIR_BEHIND = {"long": 1.25, "curly": 0.55}  # how far down (y) the hair behind 
 
 
 def draw_face(
-    background: np.ndarray, who: Identity, act: Actions, pose: Pose, light: Light
+    background: np.ndarray,
+    who: Identity,
+    act: Actions,
+    pose: Pose,
+    light: Light,
+    lines: float = 1.0,
 ) -> np.ndarray:
     """Draw one person, head and shoulders, on a background.
 
@@ -40,11 +45,12 @@ def draw_face(
         act: the facial actions.
         pose: position and rotation of the head; parts outside the image are cut off.
         light: direction of the light.
+        lines: factor of the width of lines and folds.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    canvas = Canvas(background, who, pose)
+    canvas = Canvas(background, who, pose, lines)
     outline = _head_outline(who, act.jaw)
     _paint_bust(canvas)
     canvas.fill(outline, who.skin, body=True)

@@ -41,6 +41,10 @@ class Stream(IntEnum):
     SUBJECT = 5
     SEQUENCE = 6
     VIDEO = 7
+    OTHER_PERSON = 8
+    OTHER_FACE = 9
+    POSED = 10
+    REST = 11
 
 
 def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:

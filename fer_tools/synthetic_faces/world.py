@@ -36,6 +36,7 @@ from fer_tools.synthetic_faces.identities import (
     stream,
     twitch,
 )
+from fer_tools.synthetic_faces.other_style import write_jaffe
 
 CKPLUS_SIZE = (240, 180)  # pixels, width and height
 # The emotions of the sequences in turn; contempt is as rare as in the release.
@@ -43,12 +44,14 @@ CKPLUS_TURNS = ("happy", "anger", "surprise", "disgust", "sadness", "fear") * 3 
 UNLABELED = 12  # each twelfth sequence has no emotion file
 
 # The video's course: (share of its length, class, intensity); the intensity is interpolated.
-STORY = (
+Story = tuple[tuple[float, str, float], ...]
+STORY: Story = (
     (0.00, "neutral", 0.0), (0.05, "sad", 0.0), (0.15, "sad", 1.0), (0.21, "sad", 0.9),
     (0.28, "neutral", 0.0), (0.33, "happy", 0.0), (0.43, "happy", 1.0), (0.49, "happy", 0.9),
     (0.55, "neutral", 0.0), (0.70, "angry", 0.0), (0.78, "angry", 1.0), (0.83, "angry", 0.9),
     (0.88, "happy", 0.0), (0.95, "happy", 0.85), (1.00, "happy", 0.8),
 )  # fmt: skip
+NEGATIVE = ("sad", "angry", "fear", "disgust")  # what further videos put in turns
 WALK = (0.55, 0.59, 0.66, 0.70)  # shares: begins to leave, is gone, begins to return, is back
 VIDEO_SIZE = (480, 360)  # pixels, width and height
 FRAMES_PER_SECOND = 15
@@ -69,8 +72,9 @@ def draw_world(
     """Write all data under `root`; the same arguments give the same bytes.
 
     Writes `fer2013/{fer2013,fer2013new,truth}.csv`, `ckplus/{cohn-kanade-images,Emotion}/` with
-    `ckplus/truth.csv`, and `video/{sample.mp4,sample_truth.csv}`; the columns of the truth tables
-    are described at `write_fer2013`, `write_ckplus` and `video_truth`.
+    `ckplus/truth.csv`, `other/jaffe/` in another drawing style, and
+    `video/{sample.mp4,sample_truth.csv}`; the columns of the truth tables are described at
+    `write_fer2013`, `write_ckplus`, `write_jaffe` and `video_truth`.
 
     Args:
         root: folder, created if missing.
@@ -90,6 +94,7 @@ def draw_world(
         write_ckplus(
             root / "ckplus", seed, subjects, sequences_per_subject, frames_per_sequence, in_turn
         )
+        write_jaffe(root / "other" / "jaffe", seed, in_turn)
         video.result()
 
 
@@ -110,14 +115,14 @@ def write_ckplus(
     for contempt), intensity (0 to 1) and is_labelled.
     """
     truth: list[dict] = []
-    numbers = range(subjects * per_subject)
-    people = [number // per_subject for number in numbers]
+    indices = range(subjects * per_subject)
+    people = [index // per_subject for index in indices]
     names = [f"S{5 + 3 * n:03d}_{k % per_subject + 1:03d}" for k, n in enumerate(people)]
-    emotions = [CKPLUS_TURNS[number % len(CKPLUS_TURNS)] for number in numbers]
+    emotions = [CKPLUS_TURNS[index % len(CKPLUS_TURNS)] for index in indices]
     draw = partial(_draw_sequence, folder, seed, frames)
-    drawn = in_turn(draw, people, numbers, names, emotions)
-    for number, name, emotion, intensities in zip(numbers, names, emotions, drawn, strict=True):
-        labeled = number % UNLABELED != UNLABELED - 1
+    drawn = in_turn(draw, people, indices, names, emotions)
+    for index, name, emotion, intensities in zip(indices, names, emotions, drawn, strict=True):
+        labeled = index % UNLABELED != UNLABELED - 1
         _write_emotion(folder, name, emotion if labeled else None, frames)
         fer_class = CKPLUS_TO_FER[emotion]
         truth += [
@@ -172,21 +177,25 @@ def _write_emotion(folder: Path, name: str, emotion: str | None, frames: int) ->
         (place / f"{name}_{frames:08d}_emotion.txt").write_text(text, encoding="utf-8")
 
 
-def video_truth(seconds: float) -> list[dict]:
-    """The ground truth of each frame of the video.
+def video_truth(seconds: float, story: Story = STORY) -> list[dict]:
+    """The ground truth of each frame of a video.
+
+    Args:
+        seconds: length.
+        story: (share of the length, class, intensity), growing, from 0 to 1.
 
     Returns:
         One dictionary per frame: frame (from 0), time_s, class (one of FER_CLASSES), intensity (0
         to 1), valence (-1 to 1: the intensity when happy, 0 when neutral, else minus the intensity)
         and face_present (0 while any part of the head is outside the image).
     """
-    starts = [at for at, _, _ in STORY]
+    starts = [at for at, _, _ in story]
     count = max(1, round(seconds * FRAMES_PER_SECOND))
     rows = []
     for frame in range(count):
         share = frame / max(1, count - 1)
-        k = min(int(np.searchsorted(starts, share, side="right")) - 1, len(STORY) - 2)
-        (start, before, low), (end, after, high) = STORY[k], STORY[k + 1]
+        k = min(int(np.searchsorted(starts, share, side="right")) - 1, len(story) - 2)
+        (start, before, low), (end, after, high) = story[k], story[k + 1]
         intensity = round(low + (high - low) * glide((share - start) / (end - start)), 4)
         name = before if low > 0 else after
         if intensity == 0:
@@ -210,19 +219,42 @@ def _walked(share: float) -> float:
 
 
 def write_video(folder: Path, seed: int, seconds: float) -> None:
-    """Write `sample.mp4` (H.264, 480 x 360, 15 frames per second) and `sample_truth.csv`.
-
-    The encoder runs on one thread and writes no version, so that the bytes are the same with the
-    same PyAV.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    truth = video_truth(seconds)
+    """Write the sample study's video, `sample.mp4`, and `sample_truth.csv`; see `write_videos`."""
     rng = stream(seed, Stream.VIDEO)
     who = replace(random_identity(rng), glasses=False, beard="none", hair_style="side", age=0.2)
+    _write_video(folder, "sample", video_truth(seconds), who, rng)
+
+
+def write_videos(folder: Path, seed: int, count: int, seconds: float) -> list[Path]:
+    """Write videos of people who differ, `drawn_1.mp4` ..., each with `drawn_1_truth.csv`.
+
+    H.264, 480 x 360, 15 frames per second. The encoder runs on one thread and writes no version, so
+    that the bytes are the same with the same PyAV. Each tells `STORY` with other negative emotions.
+
+    Args:
+        folder: created if missing.
+        seed: integer >= 0.
+        count: of videos.
+        seconds: length of each.
+    """
+    names = [f"drawn_{number}" for number in range(1, count + 1)]
+    for number, name in enumerate(names, start=1):
+        rng = stream(seed, Stream.VIDEO, number)
+        turn = NEGATIVE[number % len(NEGATIVE) :] + NEGATIVE[: number % len(NEGATIVE)]
+        told = dict(zip(NEGATIVE, turn, strict=True))
+        story = tuple((at, told.get(emotion, emotion), level) for at, emotion, level in STORY)
+        _write_video(folder, name, video_truth(seconds, story), random_identity(rng), rng)
+    return [folder / f"{name}.mp4" for name in names]
+
+
+def _write_video(
+    folder: Path, name: str, truth: list[dict], who: Identity, rng: np.random.Generator
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     wall = backdrop(rng, VIDEO_SIZE[1], VIDEO_SIZE[0])
     wall = (0.4 * wall + 0.6 * np.array((168, 184, 198))).astype(np.uint8)  # a friendlier color
     phases = rng.uniform(0, 2 * np.pi, 4)
-    with av.open(str(folder / "sample.mp4"), "w", options={"fflags": "bitexact"}) as container:
+    with av.open(str(folder / f"{name}.mp4"), "w", options={"fflags": "bitexact"}) as container:
         codec_options = {
             "preset": "veryfast", "crf": "20", "flags": "bitexact",
             "x264-params": "cpu-independent=1",  # else two runs may choose differently
@@ -236,7 +268,7 @@ def write_video(folder: Path, seed: int, seconds: float) -> None:
             image = _video_frame(row, share, who, wall, phases)
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
-    write_csv(folder / "sample_truth.csv", tuple(truth[0]), (row.values() for row in truth))
+    write_csv(folder / f"{name}_truth.csv", tuple(truth[0]), (row.values() for row in truth))
 
 
 def _video_frame(

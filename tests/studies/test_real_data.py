@@ -11,6 +11,7 @@ from PIL import Image
 from fer_lib.data.arrays import LeftOut
 from fer_lib.data.audit import audit, image_groups
 from fer_lib.data.ckplus import read_ckplus
+from fer_lib.data.collections import READERS, folder_of
 from fer_lib.data.fer2013 import read_fer2013
 from fer_lib.data.ferplus import targets_from_votes
 from fer_lib.data.splits import random_folds, subject_folds, subjects_on_both_sides
@@ -147,7 +148,7 @@ def test_ck48_folds(ck48, seed):
 @needs_ck48
 def test_ck48_shown_as_a_release_tree(ck48, tmp_path):
     """Faces set into large frames, in the release's layout, come back framed as in CK+48."""
-    numbers = {CKPLUS_TO_FER[name]: i for i, name in enumerate(CKPLUS_EMOTIONS)}
+    codes = {CKPLUS_TO_FER[name]: i for i, name in enumerate(CKPLUS_EMOTIONS)}
     sequences = np.unique(ck48.sequence)[::20]
     for name in sequences:
         subject, session = name.split("_")
@@ -162,7 +163,7 @@ def test_ck48_shown_as_a_release_tree(ck48, tmp_path):
             Image.fromarray(frame).save(frames / f"{name}_{number:08d}.png")
         label = tmp_path / "Emotion" / subject / session / f"{name}_{number:08d}_emotion.txt"
         label.parent.mkdir(parents=True)
-        label.write_text(f"   {numbers[of_sequence.labels[0]]:.7e}\n")
+        label.write_text(f"   {codes[of_sequence.labels[0]]:.7e}\n")
     back = read_ckplus(tmp_path)
     assert back.left_out.faceless_images <= 1
     original = dict(zip(zip(ck48.sequence, ck48.frame, strict=True), range(len(ck48)), strict=True))
@@ -208,3 +209,17 @@ def test_published_weights_have_the_published_figure(fer13, task):
     right = int((logits.argmax(dim=1).numpy() == labels[asked]).sum())
     # On another machine sums are rounded otherwise, and a face between two classes may go over.
     assert right == pytest.approx(figure["value"] * figure["n"] / 100, abs=2)
+
+
+COLLECTIONS = {"jaffe": (213, 10), "kdef": (980, 70), "rafdb": (3068, None)}  # images, people
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_collection_is_read_whole(name):
+    folder = folder_of(RAW, name)
+    if not folder.exists():
+        pytest.skip(f"data/raw lacks other/{name}; data/README.md says where to get it")
+    found, (images, people) = READERS[name](folder), COLLECTIONS[name]
+    assert len(found) == images and set(found.labels) == set(range(7))
+    assert people == (None if found.subject is None else len(set(found.subject)))
+    assert next(found.images()).dtype == np.uint8

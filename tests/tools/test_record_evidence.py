@@ -1,4 +1,4 @@
-"""Figures and what they are computed from: the same by either way, and no label is stored."""
+"""Figures from evidence equal those computed directly, and no label is stored."""
 
 import json
 
@@ -17,6 +17,7 @@ FIGURE = {"of": "net", "target": "label", "where": "all", **ABOUT}
 METRICS = {
     "accuracy": metrics.accuracy,
     "macro_f1": metrics.macro_f1,
+    "macro_recall": metrics.macro_recall,
     "recall.2": metrics.class_recall(2),
 }
 
@@ -31,7 +32,7 @@ def data():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_one_network_as_the_metric_and_its_bootstrap_say(data, name):
+def test_one_network_gives_the_metric_and_its_bootstrap_interval(data, name):
     labels, predicted, names = data
     kept = Evidence("x", resamples=500, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, metric=name, **FIGURE)
@@ -46,7 +47,7 @@ def test_one_network_as_the_metric_and_its_bootstrap_say(data, name):
     assert entry["n"] == of_class and "spread" not in entry
 
 
-def test_groups_are_drawn_whole(data):
+def test_whole_groups_are_resampled(data):
     labels, _, names = data
     subject = np.arange(N) // 30
     right = np.where(subject % 2, labels, (labels + 1) % K)  # half of the people are always right
@@ -67,7 +68,7 @@ def test_groups_cannot_be_identified_by_their_order(data):
     assert evidence.count_cells(rows, subject) == evidence.count_cells(rows, other)
 
 
-def test_images_without_a_label_count_nowhere_but_in_the_table(data):
+def test_images_without_a_label_count_only_in_the_table(data):
     labels, predicted, names = data
     some = np.where(labels == 3, -1, labels)
     kept = Evidence("x", resamples=100, seed=0)
@@ -103,11 +104,11 @@ def test_mean_spread_and_interval_over_seeds(data):
 def test_networks_that_agree_have_no_spread_and_the_interval_of_one(data):
     labels, predicted, names = data
     kept = Evidence("x", resamples=4000, seed=0)
-    one = kept.measured("one", labels, predicted[0], K, names=names, **FIGURE)
+    single = kept.measured("one", labels, predicted[0], K, names=names, **FIGURE)
     same = np.stack([predicted[0]] * 3)
-    many = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
-    assert many["spread"] == 0 and many["value"] == one["value"]
-    assert many["low"] == pytest.approx(one["low"], abs=0.4)
+    mean = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
+    assert mean["spread"] == 0 and mean["value"] == single["value"]
+    assert mean["low"] == pytest.approx(single["low"], abs=0.4)
 
 
 def test_two_sets_of_images_may_not_share_a_name(data):
@@ -179,7 +180,7 @@ def test_calibration_is_the_expected_calibration_error(data):
     assert entry["spread"] == pytest.approx(np.std(values, ddof=1), abs=0.006)
 
 
-def test_intensities_as_they_are_computed_face_by_face():
+def test_intensities_equal_the_computation_face_by_face():
     rng = np.random.default_rng(5)
     targets = rng.random((400, 7)).astype(np.float32)
     values = np.clip(targets + rng.normal(0, 0.1, targets.shape), 0, 1).astype(np.float32)
@@ -203,18 +204,18 @@ def test_intensities_as_they_are_computed_face_by_face():
     assert figure("baseline_rmse")["value"] == pytest.approx(missed, abs=6e-4)
 
 
-def test_figures_are_computed_again_from_the_file_alone(data, tmp_path):
+def test_figures_are_recomputed_from_the_file_alone(data, tmp_path):
     labels, predicted, names = data
     kept = Evidence("40_x", resamples=300, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
     kept.save(tmp_path)
     assert published.read_figures(tmp_path / "figures" / "40_x.json")["a"] == entry
     tables, recipes = evidence.read(tmp_path / "evidence" / "40_x.json")
-    how = recipes["a"]
-    again = evidence.value_of([tables[t] for t in how["tables"]], how["metric"], how["n"], 3)
+    recipe, found = recipes["a"], [tables[name] for name in recipes["a"]["tables"]]
+    again = evidence.value_of(found, recipe["metric"], recipe["n"], 3)
     for name in ("value", "low", "high"):
         assert round(again[name], 2) == entry[name]
-    # what the file holds is counts: K * K of them at most, and none a label for an image
+    # The file contains only counts, at most K * K, and no label of a single image.
     assert len(tables["net/probabilities/all/label"]["counts"]) <= K * K
 
 
@@ -228,7 +229,7 @@ def test_rows_of_images_are_found_again():
     assert evidence.chosen_by(None, names).all()
 
 
-def test_damaged_evidence_ends_in_a_sentence(tmp_path):
+def test_damaged_evidence_is_reported(tmp_path):
     file = tmp_path / "evidence.json"
     with pytest.raises(UserError, match=r"evidence.json is missing.*git checkout"):
         evidence.read(file)
@@ -239,3 +240,52 @@ def test_damaged_evidence_ends_in_a_sentence(tmp_path):
     table = {"kind": "counts", "classes": 2, "cells": [[0, 0]], "counts": [1]}
     with pytest.raises(UserError, match="no metric 'auc'"):
         evidence.value_of([table], "auc", 10, 0)
+
+
+def test_a_difference_of_two_sets_of_images(data):
+    """Value, and an interval as wide as both intervals together (independent: squares add up)."""
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=4000, seed=0)
+    first = kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
+    worse = np.where(np.arange(N) % 3, predicted[0], (labels + 1) % K)[:300]
+    elsewhere = FIGURE | {"where": "elsewhere"}
+    second = kept.measured("b", labels[:300], worse, K, names=names[:300], **elsewhere)
+    entry = kept.difference("d", "a", "b", **ABOUT)
+    assert entry["value"] == pytest.approx(first["value"] - second["value"], abs=0.011)
+    assert entry["n"] == 300 and entry["low"] < entry["value"] < entry["high"]
+    widths = [e["high"] - e["low"] for e in (first, second)]
+    assert entry["high"] - entry["low"] == pytest.approx(np.hypot(*widths), rel=0.08)
+    recipe = kept.recipes["d"]
+    tables = [kept.tables[name] for name in recipe["tables"]]
+    again = evidence.value_of(tables, recipe["metric"], recipe["n"], recipe["seed"])
+    assert again["value"] == pytest.approx(entry["value"], abs=0.006)
+
+
+def test_a_difference_is_of_one_metric(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=100, seed=0)
+    kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
+    kept.measured("b", labels, predicted[0], K, names=names, metric="macro_recall", **FIGURE)
+    with pytest.raises(AssertionError):
+        kept.difference("d", "a", "b", **ABOUT)
+
+
+def test_worst_and_best_tenth_of_the_groups():
+    """Twenty people of ten images; person p is right in p // 2 of them."""
+    person, image = np.divmod(np.arange(200), 10)
+    labels = np.zeros(200, dtype=int)
+    predicted = np.where(image < person // 2, 0, 1)
+    kept = Evidence("x", resamples=100, seed=0)
+    how = {"names": np.arange(200), "groups": person, **FIGURE}
+    worst = kept.measured("w", labels, predicted, K, metric="worst_tenth", **how)
+    best = kept.measured("b", labels, predicted, K, metric="best_tenth", **how)
+    assert (worst["value"], best["value"]) == (0, 90) and worst["n"] == 20
+    assert "low" not in worst
+
+
+def test_how_often_a_class_is_predicted(data):
+    labels, predicted, names = data
+    kept = Evidence("x", resamples=300, seed=0)
+    entry = kept.measured("a", labels, predicted[0], K, names=names, metric="predicted.4", **FIGURE)
+    assert entry["value"] == pytest.approx(100 * (predicted[0] == 4).mean(), abs=0.006)
+    assert entry["low"] < entry["value"] < entry["high"]

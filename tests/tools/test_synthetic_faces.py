@@ -22,7 +22,9 @@ from fer_tools.synthetic_faces.identities import (
     at_intensity,
     random_identity,
 )
-from fer_tools.synthetic_faces.world import draw_world, video_truth
+from fer_tools.synthetic_faces.other_style import write_jaffe
+from fer_tools.synthetic_faces.poses import people_at_rest, turned_people
+from fer_tools.synthetic_faces.world import draw_world, video_truth, write_videos
 
 SEED = 3
 SMALL = {
@@ -67,7 +69,7 @@ def read_images(folder: Path) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def film_frames(root: Path) -> list[np.ndarray]:
+def video_frames(root: Path) -> list[np.ndarray]:
     with av.open(str(root / "video" / "sample.mp4")) as video:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
@@ -81,9 +83,9 @@ def test_same_seed_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
 
 def test_another_seed_gives_other_faces(world: Path, tmp_path: Path) -> None:
     write_fer2013(tmp_path, SEED + 1, {"Training": 20})
-    ours, theirs = read_images(world / "fer2013")[:20], read_images(tmp_path)
-    same = (ours == theirs).all(axis=1)
-    assert same.sum() <= 1  # blank images look alike whatever the seed
+    before, after = read_images(world / "fer2013")[:20], read_images(tmp_path)
+    same = (before == after).all(axis=1)
+    assert same.sum() <= 1  # blank images are equal for every seed
 
 
 def test_a_row_does_not_depend_on_earlier_rows(world: Path) -> None:
@@ -114,9 +116,9 @@ def test_votes_are_ten_and_follow_the_class(world: Path) -> None:
     votes = table[list(FER_PLUS_COLUMNS)].to_numpy()
     assert (votes.sum(axis=1) == 10).all()
     strong = ((truth.intensity > 0.7) | (truth["class"] == "neutral")).to_numpy()
-    majority = FER_PLUS_TO_FER[votes[strong].argmax(axis=1)]
+    plurality = FER_PLUS_TO_FER[votes[strong].argmax(axis=1)]
     true_class = truth["class"][strong].map(FER_CLASSES.index).to_numpy()
-    assert (majority == true_class).mean() > 0.95
+    assert (plurality == true_class).mean() > 0.95
     no_face = (truth["class"] == "none").to_numpy()
     assert (votes[no_face, -1] == 10).all()
     assert (table["Image name"] == "").to_numpy().tolist() == no_face.tolist()
@@ -168,9 +170,9 @@ def test_copies_are_identical_and_nothing_else_is(world: Path) -> None:
 
 
 def test_subjects_are_in_one_split_only(plan: pd.DataFrame) -> None:
-    own = plan[plan.duplicate_of < 0]
-    people = [set(rows.identity) for _, rows in own.groupby("usage")]
-    assert all(one.isdisjoint(other) for one, other in combinations(people, 2))
+    originals = plan[plan.duplicate_of < 0]
+    subjects = [set(rows.identity) for _, rows in originals.groupby("usage")]
+    assert all(first.isdisjoint(second) for first, second in combinations(subjects, 2))
 
 
 def face_of(act: Actions) -> np.ndarray:
@@ -206,11 +208,12 @@ def test_frowning_lowers_and_grieving_raises_the_inner_brows() -> None:
 
 @pytest.mark.parametrize("name", [n for n in EXPRESSIONS if n != "neutral"])
 def test_an_expression_grows_with_its_intensity(name: str) -> None:
-    rest = face_of(Actions())
-    for look in EXPRESSIONS[name]:
-        steps = [np.abs(face_of(at_intensity(look, s)) - rest).mean() for s in (0, 0.25, 0.5, 1)]
-        assert steps[0] == 0
-        assert all(weak < strong for weak, strong in pairwise(steps)), (name, steps)
+    neutral = face_of(Actions())
+    for act in EXPRESSIONS[name]:
+        faces = [face_of(at_intensity(act, intensity)) for intensity in (0, 0.25, 0.5, 1)]
+        changes = [np.abs(face - neutral).mean() for face in faces]
+        assert changes[0] == 0
+        assert all(weak < strong for weak, strong in pairwise(changes)), (name, changes)
 
 
 def test_ckplus_tree_has_the_release_layout(world: Path) -> None:
@@ -244,10 +247,10 @@ def test_haar_finds_the_face_of_the_video_only_while_it_is_present(
     world: Path, haar: cv2.CascadeClassifier
 ) -> None:
     truth = read_truth(world / "video" / "sample_truth.csv")
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in film_frames(world)]
-    assert len(greys) == len(truth) == 60
-    assert greys[0].shape == (360, 480)
-    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in greys])
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_frames(world)]
+    assert len(grays) == len(truth) == 60
+    assert grays[0].shape == (360, 480)
+    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in grays])
     present = truth.face_present.to_numpy() == 1
     assert 0.03 < (~present).mean() < 0.25
     assert (found[present] == 1).mean() >= 0.95
@@ -267,3 +270,68 @@ def test_the_valence_of_the_video_matches_its_classes() -> None:
     assert (truth["class"] == "neutral").equals(truth.intensity == 0)
     assert truth.valence.diff().abs().max() < 0.2  # it glides
     assert truth.face_present.diff().abs().sum() == 2  # one gap
+
+
+def test_the_other_style_repeats_and_faces_are_found(world, tmp_path, haar):
+    folder = world / "other" / "jaffe"
+    write_jaffe(tmp_path / "again", SEED)
+    assert all_bytes(folder) == all_bytes(tmp_path / "again")
+    truth = read_truth(folder / "truth.csv")
+    assert len(truth) == 213 and truth["class"].value_counts().min() == 30
+    assert (truth.intensity[truth["class"] == "neutral"] == 0).all()
+    some = [cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE) for name in truth.file[::10]]
+    found = [len(haar.detectMultiScale(image, 1.1, 5, minSize=(51, 51))) for image in some]
+    assert np.mean(np.array(found) == 1) > 0.8
+
+
+def test_wider_lines_are_darker():
+    who = random_identity(np.random.default_rng(1))
+    wall = np.full((96, 96, 3), 200, np.uint8)
+    thin, wide = (
+        draw_face(wall, who, Actions(smile=1), Pose((48, 40), 50), Light(), lines)
+        for lines in (1.0, 3.0)
+    )
+    assert wide.mean() < thin.mean() - 1
+
+
+def test_further_videos_show_other_people_and_other_emotions(tmp_path):
+    videos = write_videos(tmp_path, SEED, 2, 2.0)
+    assert [video.name for video in videos] == ["drawn_1.mp4", "drawn_2.mp4"]
+    truths = [read_truth(video.with_name(f"{video.stem}_truth.csv")) for video in videos]
+    shown = [set(truth["class"]) for truth in truths]
+    assert shown[0] != shown[1] and all({"happy", "neutral"} < one for one in shown)
+    # The same story: only which negative emotion it is differs.
+    np.testing.assert_array_equal(truths[0].valence, truths[1].valence)
+    frames = []
+    for video, truth in zip(videos, truths, strict=True):
+        with av.open(str(video)) as container:
+            frames.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert len(frames[-1]) == len(truth)
+    assert np.abs(frames[0][0].astype(int) - frames[1][0]).mean() > 5
+    again = write_videos(tmp_path / "again", SEED, 2, 2.0)
+    assert [video.read_bytes() for video in videos] == [video.read_bytes() for video in again]
+
+
+def test_turned_people_are_the_same_people_turned(haar):
+    straight, labels = turned_people(SEED, 2, 0)
+    turned, same = turned_people(SEED, 2, 40)
+    assert straight.shape == turned.shape == (14, 160, 160)
+    assert labels.tolist() == same.tolist() == [*range(7)] * 2
+    # Background stays, the face moves.
+    corner = np.s_[:, :20, :20]
+    np.testing.assert_array_equal(straight[corner], turned[corner])
+    assert np.abs(straight.astype(int) - turned)[:, 40:110, 50:110].mean() > 10
+
+    def found(images):
+        return sum(len(haar.detectMultiScale(image, 1.1, 5, minSize=(32, 32))) for image in images)
+
+    assert found(turned) <= found(straight) and found(straight) >= 13
+
+
+def test_people_at_rest_differ_more_between_than_within():
+    images, person = people_at_rest(SEED, 3, 4)
+    assert images.shape == (12, 160, 160) and person.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    flat = images.reshape(3, 4, -1).astype(float)
+    within = np.abs(flat[:, 0] - flat[:, 1]).mean()
+    between = np.abs(flat[0, 0] - flat[1, 0]).mean()
+    assert between > 2 * within

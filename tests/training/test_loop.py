@@ -188,8 +188,10 @@ def test_checkpoint_of_another_architecture_is_named(usual):
 def test_missing_class_is_named():
     images, labels = bars()
     labels[labels == 2] = 3
-    with pytest.raises(UserError, match="lacks class 2"):
+    with pytest.warns(UserWarning, match="lacks class 2"):
         fit(MSFERNet(4, SMALL), images, labels, SETTINGS, Objective(cross_entropy(SETTINGS)))
+    with pytest.raises(UserError, match="fewer than two classes"):
+        fit(MSFERNet(4, SMALL), images, 0 * labels, SETTINGS, Objective(cross_entropy(SETTINGS)))
 
 
 @pytest.mark.parametrize("step", [1, 4])
