@@ -47,7 +47,8 @@ VIDEO = {
         "-1 to 1",
         "The valence smoothed with the time constant of the run (0.4 s unless set), over the "
         "frames before and after, but not across gaps or jumps. Events shorter than three time "
-        "constants are reduced.",
+        "constants are reduced. In the annotated video the number is a smoothed one too (of the "
+        "frames so far); the word and the sign before it are those of the frame alone.",
     ),
     "valence_sd": Column(
         "0 to 2; empty if unknown",

@@ -294,7 +294,7 @@ FACE = """<section>
 {changes}
 </section>"""
 
-CHANGES = """<table class=changes><caption>Changes of level that lasted a second or more</caption>
+CHANGES = """<table class=changes><caption>Jumps of its level</caption>
 <thead><tr><th scope=col>at</th><th scope=col>from</th><th scope=col>to</th><th scope=col>way</th></tr></thead>
 <tbody>{rows}</tbody></table>"""  # noqa: E501
 
