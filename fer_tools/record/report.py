@@ -46,7 +46,7 @@ LEAKY_AND_CLEAN = (
      "fer13_3.public_private.accuracy", "half of the test images chose the epoch",
      "fer13_3.private_dedup.accuracy", "PrivateTest, without those duplicates"),
     ("CK+, 7 classes", "96.77 %",
-     "ckplus_7.random_split.accuracy", "subjects are in training and test",
+     "ckplus_7.random_split.accuracy", "near-identical frames are in training and test",
      "ckplus_7.subject_10fold.accuracy", "unseen subjects"),
 )  # fmt: skip
 
