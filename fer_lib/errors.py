@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class LeftOut(Exception):
-    """A notebook has nothing to do, since the data lacks what it is about; the text says what.
+    """A notebook has nothing to do, since the data lacks what it is about; the text names it.
 
     `scripts/run_nb.py` ends the notebook at the cell that raises it, shows the text (Markdown)
     there, and the stage ends well. What the stage must leave behind is written before.

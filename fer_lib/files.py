@@ -38,13 +38,13 @@ def whole(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     finally:
-        with suppress(OSError):  # the error that led here says more
+        with suppress(OSError):  # the error that led here is more informative
             part.unlink(missing_ok=True)
 
 
 def remove_stale(path: Path) -> None:
     """Remove unfinished files of `path` whose process is gone."""
-    with suppress(OSError):  # another process was quicker, or the file is somebody else's
+    with suppress(OSError):  # another process was quicker, or the file belongs to another user
         for file in path.parent.iterdir():  # not by `glob`: the name may hold brackets
             ending = PART.search(file.name)
             if ending and file.name[: ending.start()] == path.name and not runs(int(ending[1])):
@@ -60,7 +60,7 @@ def lock_of(path: Path) -> Path:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`; wait, and say so, while another process holds it.
+    """Hold the lock of `path`; wait, with a message, while another process holds it.
 
     A lock ends with its process, however that ends.
     """

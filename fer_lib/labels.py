@@ -27,7 +27,7 @@ CKPLUS_TO_FER = {
     "fear": 2, "happy": 3, "sadness": 4, "surprise": 5,
 }  # fmt: skip
 
-# Columns of the FER+ vote file, in its own order, and the class each one votes for.
+# Columns of the FER+ vote file, in its order, and the class each one votes for.
 FER_PLUS_COLUMNS = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",

@@ -5,7 +5,6 @@ Nothing here imports torch, so that a stage which needs none starts at once.
 """
 
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -19,6 +18,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.dataclasses import dataclass
 
 from fer_lib.errors import UserError
 from fer_lib.paths import project_root
@@ -27,7 +27,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-def _no_truth(value: Any) -> Any:
+def _not_boolean(value: Any) -> Any:
     if isinstance(value, bool):  # which Python counts as 1 or 0
         raise ValueError("should be a number, not true or false")
     return value
@@ -45,8 +45,8 @@ def _different(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-Number = Annotated[float, BeforeValidator(_no_truth), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_no_truth)]
+Number = Annotated[float, BeforeValidator(_not_boolean), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_not_boolean)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -57,7 +57,7 @@ Width = Annotated[Whole, Field(ge=1, le=4096)]
 Kernel = Annotated[Whole, Field(ge=1, le=47), AfterValidator(_odd)]  # smaller than a face
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Architecture:
     """Everything that decides the shape of a network; stored beside its weights.
 
@@ -74,21 +74,10 @@ class Architecture:
     branches: Annotated[tuple[Kernel, ...], Field(min_length=1)] = (3, 5)
     attention: bool = True
     residual: bool = True
-    fuse_first: str = "add"  # or "concat"
-
-    def __post_init__(self) -> None:
-        # Read back from JSON the tuples arrive as lists.
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "branches", tuple(self.branches))
-        if self.fuse_first not in ("add", "concat"):
-            raise ValueError(f"fuse_first must be 'add' or 'concat', not {self.fuse_first!r}")
-
-    def as_dict(self) -> dict:
-        """The fields as plain JSON types."""
-        return asdict(self)
+    fuse_first: Literal["add", "concat"] = "add"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class VggArchitecture:
     """Everything that decides the shape of paper B's kind of network; stored beside its weights.
 
@@ -97,7 +86,7 @@ class VggArchitecture:
     Attributes:
         kernels: side of each convolution, the first ones large as in VGG-S.
         widths: channels of each convolution.
-        pools: after which convolutions (from 0) the picture is halved.
+        pools: after which convolutions (from 0) the map is halved.
         hidden: width of the fully connected layer, which gives the features.
     """
 
@@ -110,27 +99,21 @@ class VggArchitecture:
     hidden: Width = 256
 
     def __post_init__(self) -> None:
-        for name in ("kernels", "widths", "pools"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.kernels) != len(self.widths):
             raise ValueError(f"{len(self.kernels)} kernels for {len(self.widths)} widths")
         if any(place >= len(self.widths) for place in self.pools):
             raise ValueError(f"pools name a convolution above {len(self.widths) - 1}, the last one")
 
-    def as_dict(self) -> dict:
-        """The fields as plain JSON types."""
-        return asdict(self)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Augmentation:
     """How far a face may be changed without changing what it expresses.
 
     Attributes:
         flip: probability of a mirror image.
-        rotate: largest turn, degrees either way.
-        shift: largest move, as a share of the side, either way, both directions.
-        scale: largest change of size, as a share, either way.
+        rotate: largest rotation, degrees, in both directions.
+        shift: largest shift, as a fraction of the side, along both axes and in both directions.
+        scale: largest change of size, as a fraction, in both directions.
         gamma: largest log2 of the exponent applied to grey values in [0, 1] (0 = none).
         erase: probability that a box of up to a third of each side is replaced by mid-grey.
     """
@@ -169,8 +152,8 @@ class Recipe(Section):
     Units: `lr` a step, `warmup_epochs` and `epochs` in passes over the training set, `batch_size`
     in faces (each SupCon face gives two views). `precision` is as in lightning's Fabric, or "auto":
     bfloat16 where this computer has it, else float32 (`precision.py`); `compile` asks for
-    `torch.compile` where it pays. `optimizer` is told at `optimizers.make_optimizer`, `mixup` is
-    the alpha of `augment.mixup`, `teacher_weight` the weight of the loss against the teachers' soft
+    `torch.compile` where it pays. `optimizer` is that of `optimizers.make_optimizer`, `mixup` the
+    alpha of `augment.mixup`, `teacher_weight` the weight of the loss against the teachers' soft
     targets (`distillation.py`).
     """
 
@@ -225,7 +208,7 @@ class TwoHeadTraining(Training):
 
 
 class CkPlus(Section):
-    """Cross-validation on CK+, from an encoder that has learnt FER2013.
+    """Cross-validation on CK+, from an encoder pretrained on FER2013.
 
     Both protocols share every setting.
     """
@@ -353,12 +336,12 @@ def read_yaml(file: Path) -> dict:
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 ({error.reason}): save it as UTF-8.") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): mend that.") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}): check the disk.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{file}{line}: no valid YAML ({reason}): mend it there.") from None
+        raise UserError(f"{file}{line}: no valid YAML ({reason}): correct it there.") from None
     if not isinstance(settings, dict):
         raise UserError(f"{file} is no mapping of names to settings: restore it with git.")
     return settings

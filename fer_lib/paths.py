@@ -6,7 +6,7 @@ from pathlib import Path
 def project_root(start: Path | None = None) -> Path:
     """The folder that holds `params.yaml`, from `start` (default: the working folder) upwards.
 
-    Searched from the working folder first, so that a notebook opened by hand finds its own project
+    Searched from the working folder first, so that a notebook opened by hand finds its project
     and `dvc exp run --queue`, which works in a copy, finds that copy. Elsewhere on the disk it is
     the project that this package belongs to.
     """
@@ -28,5 +28,5 @@ def intensity_folder(study: str, task: str) -> Path:
 
 
 def scratch_folder() -> Path:
-    """`.scratch`: checkpoints of training runs. Safe to delete; a finished run then starts anew."""
+    """`.scratch`: checkpoints of training runs. Safe to delete; runs then start from scratch."""
     return project_root() / ".scratch"

@@ -7,8 +7,7 @@ is made once, by `resolve`, before a run gets its name, so that checkpoint and c
 
 import os
 import shutil
-import time
-from collections.abc import Callable
+from timeit import repeat
 from typing import TypeVar, cast
 
 import torch
@@ -58,7 +57,7 @@ def native_bfloat16(device: str) -> bool:
 
 
 def resolve(settings: Settings, device: str | None = None) -> Settings:
-    """The same settings with a precision of its own name instead of "auto".
+    """The same settings with the precision that "auto" means here.
 
     Args:
         settings: of a run.
@@ -108,7 +107,7 @@ def compiles(settings: Training, views: int, device: str | None = None) -> tuple
 def summary(settings: Training, views: int) -> str:
     """One sentence: the precision of a run, whether it is compiled, its threads, and why.
 
-    Where bfloat16 is asked for and emulated it says how much slower that is, measured now.
+    Where bfloat16 is asked for and emulated, it gives the slowdown, measured now.
 
     Args:
         settings: of the run, resolved or not.
@@ -128,7 +127,7 @@ def describe_precision(settings: Training) -> str:
     if chosen == "bf16-mixed" and not native:
         why = f"{device} emulates it, {emulation_factor(device):.1f} times as slow as 32-true here"
     elif chosen == ("bf16-mixed" if native else "32-true"):
-        why = f"{device} has {'' if native else 'no '}bfloat16 of its own"
+        why = f"{device} has {'' if native else 'no '}native bfloat16"
     else:
         why = "asked for"
     return f"Precision {chosen} ({why})"
@@ -151,21 +150,13 @@ def emulation_factor(device: str = "cpu") -> float:
     network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
     faces = torch.randn(4, 32, 24, 24, device=device).to(memory_format=torch.channels_last)
 
-    def step(enabled: bool) -> None:
+    def step(enabled: bool = False) -> None:
         with torch.autocast(device, torch.bfloat16, enabled=enabled):
             cast(Tensor, network(faces)).float().sum().backward()
         if device != "cpu":
             torch.ones((), device=device).item()  # waits for the device
 
-    return _seconds(lambda: step(True)) / _seconds(lambda: step(False))
-
-
-def _seconds(step: Callable[[], None], times: int = 5) -> float:
-    """Of the fastest of a few calls after a first one, which makes what the others keep."""
-    step()
-    taken = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
+    step(True)  # the first calls allocate
+    step(False)
+    emulated, plain = min(repeat(lambda: step(True), number=1)), min(repeat(step, number=1))
+    return emulated / plain

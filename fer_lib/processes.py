@@ -1,33 +1,10 @@
-"""A process among others: which are there, the end of a parent, and the computer's cores."""
+"""Which processes are there, and how many cores this one may use."""
 
 import os
-import signal
-import threading
-import time
 from pathlib import Path
 
-POLL = 0.5  # seconds
-PATIENCE = 5.0  # seconds between asking a process to end and ending it
 TOPOLOGY = Path("/sys/devices/system/cpu")
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def end_with_parent() -> None:
-    """From now on this process ends (SIGTERM, after a while SIGKILL) when its parent is gone.
-
-    A killed `dvc repro` would leave its notebook running otherwise, beside that of the next run. On
-    Windows, where a parent's end does not show, nothing happens.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def runs(process: int) -> bool:

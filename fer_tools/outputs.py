@@ -102,25 +102,25 @@ def write(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `target` when the block ends well.
+    """A new folder that replaces `target` when the block ends without an error.
 
-    Until then `target` is as it was. Whoever is killed leaves either of the two, or, between two
-    renames, the older one beside it, from where the next call brings it back.
+    Until then `target` is not changed. If the process is killed, the old or the new folder is at
+    `target`; between the two renames the old one is next to it, and the next call restores it.
 
     Args:
-        target: a folder that may be replaced, or nothing yet; the one it lies in is made.
+        target: a folder that may be replaced; it need not exist. Its parent is created if missing.
 
     Raises:
-        OSError: before the block, if nothing can be written there.
+        OSError: before the block, if the folder cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     old = target.with_name(f".{target.name}.old")
     if old.exists() and not target.exists():
         old.rename(target)
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
-        number = left.name.split(".")[-2]
-        if number.isdecimal() and not runs(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdecimal() and not runs(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
     new = target.with_name(f".{target.name}.{os.getpid()}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()

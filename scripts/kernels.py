@@ -27,7 +27,8 @@ from typing import Any
 
 from jupyter_client.provisioning import local_provisioner
 
-from fer_lib.processes import POLL, runs
+from fer_lib.processes import runs
+from fer_tools.processes import POLL
 
 LIBRARIES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "numpy", "pandas", "matplotlib.pyplot", "seaborn",

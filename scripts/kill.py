@@ -1,21 +1,21 @@
-"""Kill commands at random moments, and see whether what is left is the old or the new result.
+"""Kill commands at random moments, and check that the old or the new result is complete.
 
     python scripts/kill.py --video 120 --export 40 --site 20 --out reports/kills.txt
     python scripts/kill.py --study 20 --out reports/kills.txt   # minutes: runs the sample study
 
-Each run is a process of its own that gets SIGKILL after a random part of the time that it needs.
-Runs take turns between two results, so that a mixture shows. After each kill:
+Each run is a separate process that gets SIGKILL after a random part of its usual time. Runs
+alternate between two results, so that a mixture is detected. Checked after each kill:
 
-- `fer video`: the summary lists the SHA-256 of each file of its results, and all of them fit. A
-  kill between two renames leaves no summary, and the next run must end the move.
-- `fer export`: the file is one of the two models, byte for byte.
-- `fer site`: every file is of one of the two sites; between two renames the older one lies beside
-  it, and the next run must bring it back.
-- `dvc repro` of the sample study (in a clone): killed so often and started again, its figures equal
+- `fer video`: the files match the SHA-256 values in the summary. After a kill between two renames
+  there is no summary, and the next run must complete the move.
+- `fer export`: the file equals one of the two models, byte for byte.
+- `fer site`: all files belong to one of the two sites; after a kill between two renames the older
+  site is next to it, and the next run must restore it.
+- `dvc repro` of the sample study (in a clone): after all kills and restarts, its figures equal
   those of a run that was never killed.
 
-Processes are forked from this one, which has loaded the libraries, so that kills meet the work and
-not the start. The exit status is 1 if anything was left in between.
+Processes are forked from this one, which has loaded the libraries, so that a kill happens during
+the work and not during the start. The exit status is 1 if any result was incomplete.
 """
 
 import argparse
@@ -40,14 +40,14 @@ from fer_tools.rtfer import analyze
 from fer_tools.synthetic_faces.world import write_video
 
 ROOT = Path(__file__).resolve().parents[1]
-Look = Callable[[], str]  # what is there: the name of a result, or what is wrong
+Inspection = Callable[[], str]  # the name of the result that exists, or what is wrong with it
 
 
 def run(arguments: list[str], kill_after: float | None = None) -> float:
-    """Run `fer` in a forked process; kill it after some seconds.
+    """Run `fer` in a forked process; kill it after `kill_after` seconds.
 
     Returns:
-        The seconds that it ran.
+        Its duration in seconds.
     """
     started = time.perf_counter()
     process = os.fork()
@@ -72,39 +72,39 @@ def run(arguments: list[str], kill_after: float | None = None) -> float:
 
 
 def kill_often(
-    name: str, count: int, runs: dict[str, list[str]], look: Look, rng: random.Random
+    name: str, count: int, runs: dict[str, list[str]], inspect: Inspection, rng: random.Random
 ) -> Counter[str]:
-    """Kill runs that make one result after another has been made.
+    """Kill runs that replace one of two results by the other.
 
     Args:
         name: of the command, for the progress bar.
-        count: of kills.
-        runs: arguments of the command by the name of its result.
-        look: names the result that is there; anything else is a fault.
-        rng: draws moments.
+        count: number of kills.
+        runs: from the name of a result to the arguments of its command.
+        inspect: returns the name of the result that exists; anything else is a fault.
+        rng: draws the moments.
 
     Returns:
-        How often which result was there afterwards.
+        How often each result was found afterwards.
     """
     first, second = runs
     seconds = {}
     for result in (second, first):
-        run(runs[result])  # the first time something may be made once for all
+        run(runs[result])  # the first run may create caches
         seconds[result] = run(runs[result])
-        assert look() == result, f"{name}: {look()} after a whole run of {result}"
+        assert inspect() == result, f"{name}: {inspect()} after a complete run of {result}"
     found: Counter[str] = Counter()
     with progress_bar(count, name, unit="kill") as bar:
         for _ in range(count):
-            before = look()
+            before = inspect()
             result = second if before == first else first
             run(runs[result], rng.uniform(0, 1.05) * seconds[result])
-            there = look()
-            if there == "between":
+            after = inspect()
+            if after == "between":
                 found["between, ended by the next run"] += 1
                 run(runs[result])
-                there = look()
-            found["the new result" if there == result else
-                  "the old result" if there == before else f"FAULT: {there}"] += 1  # fmt: skip
+                after = inspect()
+            found["the new result" if after == result else
+                  "the old result" if after == before else f"FAULT: {after}"] += 1  # fmt: skip
             bar.update()
     return found
 
@@ -114,7 +114,7 @@ def sha256(path: Path) -> str:
 
 
 def kill_video(folder: Path, count: int, rng: random.Random) -> Counter[str]:
-    """`fer video`, by turns with two videos."""
+    """`fer video`, alternating between two videos."""
     runs = {}
     for seed, name in enumerate(("a", "b"), start=1):
         (folder / name).mkdir()
@@ -125,33 +125,33 @@ def kill_video(folder: Path, count: int, rng: random.Random) -> Counter[str]:
         ]  # fmt: skip
     out = folder / "out"
 
-    def look() -> str:
+    def inspect() -> str:
         if not (out / "summary.json").exists():
             return "between" if (out / analyze.NEW / analyze.COMPLETE).exists() else "no summary"
         summary = json.loads((out / "summary.json").read_text())
-        wrong = [file for file, mark in summary["files"].items() if sha256(out / file) != mark]
+        wrong = [file for file, digest in summary["files"].items() if sha256(out / file) != digest]
         others = {file.name for file in out.iterdir()} - {*analyze.FILES, analyze.NEW, analyze.LOCK}
         return f"{wrong} of another run, {others} left" if wrong or others else summary["input"]
 
-    return kill_often("fer video", count, runs, look, rng)
+    return kill_often("fer video", count, runs, inspect, rng)
 
 
 def kill_export(folder: Path, count: int, rng: random.Random) -> Counter[str]:
-    """`fer export`, by turns of two models, into one file."""
+    """`fer export`, alternating between two models, into one file."""
     target, known = folder / "model.onnx", {}
     runs = {m: ["export", "--model", m, "--out", str(target)] for m in ("fer13-7", "fer13-3")}
     for model, arguments in runs.items():
         run(arguments)
         known[sha256(target)] = model
 
-    def look() -> str:
+    def inspect() -> str:
         return known.get(sha256(target), "neither of the two files")
 
-    return kill_often("fer export", count, runs, look, rng)
+    return kill_often("fer export", count, runs, inspect, rng)
 
 
 def kill_site(folder: Path, count: int, rng: random.Random) -> Counter[str]:
-    """`fer site`; a file of its own makes an earlier site another one."""
+    """`fer site`; an additional file marks the earlier site."""
     out = folder / "site"
     run(["site", "--out", str(out)])
     files = {file.relative_to(out) for file in out.rglob("*") if file.is_file()}
@@ -164,8 +164,8 @@ def kill_site(folder: Path, count: int, rng: random.Random) -> Counter[str]:
             if not out.exists():
                 found["between, ended by the next run"] += 1
                 run(runs["new"])
-            there = {file.relative_to(out) for file in out.rglob("*") if file.is_file()}
-            extra, missing = there - files, files - there
+            after = {file.relative_to(out) for file in out.rglob("*") if file.is_file()}
+            extra, missing = after - files, files - after
             if missing or extra - {Path("old.txt")}:
                 found[f"FAULT: {len(missing)} files missing, {len(extra)} more"] += 1
             else:
@@ -175,7 +175,8 @@ def kill_site(folder: Path, count: int, rng: random.Random) -> Counter[str]:
 
 
 def kill_study(folder: Path, count: int, rng: random.Random) -> Counter[str]:
-    """`dvc repro` of the sample study in a clone, killed `count` times, then compared."""
+    """`dvc repro` of the sample study in a clone, killed `count` times, then compared with a run
+    that is not killed."""
     results = {}
     for name, kills in (("killed", count), ("whole", 0)):
         clone = folder / name
@@ -204,22 +205,22 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=0, metavar="N", help="kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="append the report to this file")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     lines = []
     for name, kill in KILLS.items():
-        count = getattr(chosen, name)
+        count = getattr(options, name)
         if count:
             folder = Path(tempfile.mkdtemp(prefix="fer-kill-"))
             try:
-                found = kill(folder, count, random.Random(chosen.seed))
+                found = kill(folder, count, random.Random(options.seed))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
             lines.append(f"{name}, {count} kills: " + ", ".join(
-                f"{there} {times} times" for there, times in sorted(found.items())
+                f"{outcome} {times} times" for outcome, times in sorted(found.items())
             ))  # fmt: skip
             print(lines[-1], flush=True)
-    if chosen.out is not None and lines:
-        with chosen.out.open("a", encoding="utf-8") as file:
+    if options.out is not None and lines:
+        with options.out.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     return int(any("FAULT" in line for line in lines))
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from fer_lib.files import remove_stale
-from fer_lib.processes import end_with_parent
+from fer_tools.processes import end_with_parent
 
 if __name__ == "__main__":
     end_with_parent()  # first, because the imports below take seconds

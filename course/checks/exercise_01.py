@@ -10,7 +10,7 @@ from fer_tools.course.expectations import array, holds, same, sample
 PARTS = np.array(["Training", "PublicTest", "PrivateTest"])
 
 
-def check_majority_baseline(answer):
+def check_most_frequent_baseline(answer):
     rng = np.random.default_rng(1)
     for training, test in (
         ([0, 0, 0, 1, 1, 2], [1, 1, 1, 0]),

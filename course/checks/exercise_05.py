@@ -84,7 +84,7 @@ def check_smooth(answer):
              tolerance=1e-5)  # fmt: skip
     times, values = np.arange(400) / 25, np.sin(np.arange(400) / 30)
     live = LiveSmoother(0.4)
-    filtered = [live(t, v)[0] for t, v in zip(times, values, strict=True)]
+    filtered = [live(t, v) for t, v in zip(times, values, strict=True)]
     same(answer(times, values, 0.4)[200:], np.array(filtered)[200:],
          "your line compared with the study's live filter in its steady state",
          tolerance=1e-3)  # fmt: skip

@@ -36,8 +36,8 @@ for number, axis in enumerate(axes):
 # better.
 
 
-# %% answer: majority_baseline
-def majority_baseline(training: np.ndarray, test: np.ndarray) -> float:
+# %% answer: most_frequent_baseline
+def most_frequent_baseline(training: np.ndarray, test: np.ndarray) -> float:
     """Accuracy of always predicting the most frequent training label.
 
     Args:
@@ -54,7 +54,7 @@ def majority_baseline(training: np.ndarray, test: np.ndarray) -> float:
 
 
 # %%
-check(majority_baseline)
+check(most_frequent_baseline)
 
 # %% [markdown]
 # ## 1.2 From seven emotions to three valences (easy)

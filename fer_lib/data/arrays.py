@@ -4,10 +4,10 @@ One `.npz` a data set, without pickles (texts are fixed-width unicode), written 
 and with the same bytes each time, so that DVC sees a change only when there is one.
 """
 
-import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,8 +19,22 @@ SIDE = 48  # height and width of every face, pixels
 USAGES = ("Training", "PublicTest", "PrivateTest")
 
 
+class _Images:
+    """What the two data sets have in common: arrays with one entry an image."""
+
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, mask: np.ndarray) -> Self:
+        """The images where `mask` ((N,) bool, or integer positions) is set, in the same order."""
+        arrays = {name: a[mask] for name, a in vars(self).items() if isinstance(a, np.ndarray)}
+        return replace(self, **arrays)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class Fer13:
+class Fer13(_Images):
     """FER2013 in memory; N images, in the order of the source.
 
     Attributes:
@@ -42,22 +56,15 @@ class Fer13:
     votes: np.ndarray
     duplicate_of_training: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
     @property
     def has_votes(self) -> bool:
         """Whether FER+ votes were read."""
         return bool((self.votes >= 0).all())
 
-    def select(self, mask: np.ndarray) -> "Fer13":
-        """The images where `mask` ((N,) bool, or integer positions) says so, in the same order."""
-        return Fer13(**{name: array[mask] for name, array in _fields(self).items()})
-
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a CK+ reader saw and did not return (counts)."""
+    """What a CK+ reader found and did not return (counts)."""
 
     contempt_images: int = 0
     contempt_sequences: int = 0
@@ -66,7 +73,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class CkPlus:
+class CkPlus(_Images):
     """CK+ in memory; M images, sorted by sequence and frame. Contempt is left out.
 
     Attributes:
@@ -76,7 +83,7 @@ class CkPlus:
         sequence: (M,) unicode, such as 'S005_001'.
         frame: (M,) int64, the frame number in the file's name.
         position: (M,) float64, place in the sequence from 0 (neutral) to 1 (apex); NaN where the
-            source does not say (CK+48).
+            source does not give it (CK+48).
         path: (M,) unicode, relative to the folder that was read, with forward slashes.
         left_out: counts of what is missing here.
     """
@@ -90,18 +97,10 @@ class CkPlus:
     path: np.ndarray
     left_out: LeftOut = LeftOut()
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, mask: np.ndarray) -> "CkPlus":
-        """The images where `mask` ((M,) bool, or integer positions) says so, in the same order."""
-        arrays = {k: v[mask] for k, v in _fields(self).items() if k != "left_out"}
-        return CkPlus(**arrays, left_out=self.left_out)
-
 
 def save_fer13(path: Path, data: Fer13) -> None:
     """Write FER2013 to an `.npz` of the attributes' names."""
-    save_arrays(path, _fields(data))
+    save_arrays(path, vars(data))
 
 
 def load_fer13(path: Path) -> Fer13:
@@ -110,14 +109,13 @@ def load_fer13(path: Path) -> Fer13:
     Raises:
         UserError: if the file is missing, damaged or holds other arrays.
     """
-    return Fer13(**load_arrays(path, [f.name for f in dataclasses.fields(Fer13)]))
+    return Fer13(**load_arrays(path, Fer13.__dataclass_fields__))
 
 
 def save_ckplus(path: Path, data: CkPlus) -> None:
     """Write CK+ to an `.npz` of the attributes' names; `left_out` as a row of counts."""
-    arrays = _fields(data)
-    arrays["left_out"] = np.array(dataclasses.astuple(data.left_out), dtype=np.int64)
-    save_arrays(path, arrays)
+    counts = np.array(astuple(data.left_out), dtype=np.int64)
+    save_arrays(path, vars(data) | {"left_out": counts})
 
 
 def load_ckplus(path: Path) -> CkPlus:
@@ -126,13 +124,9 @@ def load_ckplus(path: Path) -> CkPlus:
     Raises:
         UserError: if the file is missing, damaged or holds other arrays.
     """
-    arrays = load_arrays(path, [f.name for f in dataclasses.fields(CkPlus)])
+    arrays = load_arrays(path, CkPlus.__dataclass_fields__)
     counts = LeftOut(*arrays.pop("left_out").tolist())
     return CkPlus(**arrays, left_out=counts)
-
-
-def _fields(data: Fer13 | CkPlus) -> dict:
-    return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], compressed: bool = False) -> None:

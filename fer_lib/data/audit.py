@@ -1,7 +1,7 @@
 """What is wrong with FER2013: duplicates, duplicates across splits, conflicting labels, blanks.
 
 Only byte-identical images count as duplicates here; near-duplicates (other crop, other
-compression) are more. So every figure on "test images that do not stand in Training" is still a
+compression) are more. So every figure on "test images that are not in Training" is still a
 lenient one.
 """
 
@@ -32,7 +32,7 @@ def image_groups(images: np.ndarray) -> np.ndarray:
 
 
 def duplicate_of_training(images: np.ndarray, usage: np.ndarray) -> np.ndarray:
-    """Mark test images whose bytes also stand in Training: (N,) bool, False within Training."""
+    """Mark test images whose bytes are also in Training: (N,) bool, False within Training."""
     groups, training = image_groups(images), usage == "Training"
     return np.isin(groups, groups[training]) & ~training
 
@@ -74,7 +74,7 @@ def audit(data: Fer13) -> dict:
     """Everything the audit counts, ready for JSON (plain ints, floats, strings, lists).
 
     Keys: images, splits, classes, duplicates, conflicts, blank, fer_plus (see the code; each count
-    is a number of images unless its name says groups).
+    is a number of images unless its name contains groups).
     """
     groups = group_table(data)
     test = data.usage != "Training"
@@ -114,7 +114,7 @@ def fer_plus_summary(votes: np.ndarray) -> dict:
 
     Returns:
         images_without_majority (no column holds more than half of the votes), its share, and
-        images_not_a_face (the majority says so).
+        images_not_a_face (the majority of the votes).
     """
     total, most = votes.sum(axis=1), votes.max(axis=1)
     majority = 2 * most > total

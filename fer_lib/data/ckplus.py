@@ -68,8 +68,6 @@ def read_ckplus48(root: Path) -> CkPlus:
 
 
 def _ckplus48_frames(root: Path) -> list[Frame]:
-    if not root.is_dir():
-        raise UserError(f"the folder {root} is missing: {SOURCE}")
     found: list[Frame] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not is_litter(p.name)):
         if folder.name not in CKPLUS_TO_FER:

@@ -10,10 +10,10 @@ TAGGERS = 10
 
 
 def targets_from_votes(votes: np.ndarray) -> tuple[np.ndarray, pd.Series]:
-    """Shares of FER+'s taggers, and which faces are not used.
+    """Fractions of FER+'s taggers, and which faces are not used.
 
     A face whose most-voted tag is contempt, unknown or not-a-face is left out; where an emotion
-    shares the lead with one of these, it is kept.
+    ties with one of these, it is kept.
 
     Args:
         votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
@@ -56,7 +56,7 @@ def plurality(votes: np.ndarray) -> np.ndarray:
         votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
 
     Returns:
-        (N,) int64; -1 where contempt, unknown or not-a-face leads, where two share the lead, or
+        (N,) int64; -1 where contempt, unknown or not-a-face leads, where two tie for the lead, or
         without votes.
     """
     order = np.sort(votes, axis=1)

@@ -1,38 +1,28 @@
-"""Reading images of any usual kind as a person would see them.
+"""Reading images of any usual kind as viewers show them.
 
 EXIF rotation is applied; 16-bit values are scaled to 8 bits; transparency is laid on white, the
 page most viewers show; CMYK, palette and the like become sRGB; of an animation the first frame
 counts. Grey is ITU-R 601 luma, `0.299 R + 0.587 G + 0.114 B`, as in Pillow and OpenCV.
 """
 
-import mimetypes
 import os
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_lib.data.arrays import SIDE
 from fer_lib.errors import UserError
 
-MIN_SIDE = 16  # pixels; below this no face can be told apart
+MIN_SIDE = 16  # pixels; below this no face can be recognized
 MOST_PIXELS = 120_000_000  # of one image, which takes a gigabyte of memory then
 SUFFIXES = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif",
     ".jp2", ".pgm", ".ppm",
 ])  # fmt: skip
-UNREADABLE = frozenset([".heic", ".heif", ".svg", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng"])
 NO_DATA = frozenset(["@eaDir", "__MACOSX"])  # folders that systems leave behind
-# How the values of EXIF's Orientation are brought upright.
-ORIENTED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
-BACKGROUND = (255, 255, 255)
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -71,70 +61,6 @@ def read_face(file: Path, data_set: str) -> np.ndarray:
     return image
 
 
-def list_images(
-    paths: Iterable[Path | str], on_left_out: Callable[[str], object] = lambda message: None
-) -> list[Path]:
-    """Expand files and folders (and their subfolders) to image files.
-
-    A file given by name is kept whatever its suffix; in folders, files with one of `SUFFIXES`
-    count, sorted by path, hidden ones left out. Linked folders are followed. Each file comes once.
-
-    Args:
-        paths: files and folders.
-        on_left_out: is given a sentence on images of other kinds, and on each folder that may not
-            be read.
-
-    Raises:
-        UserError: if a path does not exist, or a folder holds no image.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside, others = [], Counter[str]()
-            for file in sorted(_files_in(path, on_left_out)):
-                kind = file.suffix.lower()
-                if kind in SUFFIXES:
-                    inside.append(file)
-                elif kind in UNREADABLE or (mimetypes.guess_type(file)[0] or "")[:6] == "image/":
-                    others[kind] += 1
-            if others:
-                kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-                on_left_out(
-                    f"{path}: {others.total()} file(s) left out: {kinds}; save them as JPEG or PNG."
-                )
-            if not inside:
-                raise UserError(
-                    f"{path} holds no image: name a folder with files ending in "
-                    f"{', '.join(sorted(SUFFIXES))}"
-                )
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise UserError(f"{path} does not exist: check the spelling of the path")
-    return list(found)
-
-
-def _files_in(folder: Path, on_left_out: Callable[[str], object]) -> Iterator[Path]:
-    """Files in a folder and its subfolders, hidden ones left out; each folder is seen once."""
-
-    def refused(error: OSError) -> None:
-        on_left_out(
-            f"{error.filename} may not be read ({error.strerror}), and is left out: change its "
-            "permissions."
-        )
-
-    seen = set()
-    for place, folders, names in os.walk(folder, onerror=refused, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(n for n in folders if not is_litter(n))
-        yield from (Path(place) / name for name in names if not is_litter(name))
-
-
 def is_litter(name: str) -> bool:
     """Whether a file or folder is hidden, or one that systems leave behind in data."""
     return name.startswith(".") or name in NO_DATA
@@ -168,7 +94,7 @@ def _open(path: Path) -> Image.Image:
         raise UserError(f"{path} is empty (0 bytes): copy or download it again, or remove it")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is no reason to speak up
+            warnings.simplefilter("ignore")  # odd metadata does not matter
             with Image.open(path) as opened:
                 width, height = opened.size
                 if min(width, height) >= MIN_SIDE and width * height <= MOST_PIXELS:
@@ -199,13 +125,10 @@ def _open(path: Path) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF asks; other faults of the metadata are none of the image."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # plugins raise what they like
-        return image
-    method = ORIENTED.get(orientation or 1)
-    return image if method is None else image.transpose(method)
+    """Turned as EXIF asks; damaged metadata does not matter."""
+    with suppress(Exception):  # plugins raise what they like
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
@@ -221,6 +144,6 @@ def _to_8_bit(image: Image.Image, path: Path) -> Image.Image:
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        page = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(page, image).convert("RGB")
     return image if image.mode == "L" else image.convert("RGB")

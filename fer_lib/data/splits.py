@@ -1,20 +1,21 @@
 """Cross-validation folds of CK+: by subject (clean) and at random (leaky, as often published).
 
-CK+ holds several sequences of a person and three near-identical frames of each sequence. Folds
-drawn at random over images put the same person, even the same second of video, on both sides; folds
-by subject do not. The study reports both, side by side.
+CK+ holds several sequences of a subject and three near-identical frames of each sequence. Folds
+drawn at random over images put the same subject, even the same second of video, on both sides;
+folds by subject do not. The study reports both, side by side.
 """
 
 import warnings
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from fer_lib.errors import UserError
 
 
 def subject_folds(subjects: np.ndarray, labels: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Deal subjects out to `k` folds, with classes as even as whole subjects allow.
+    """Distribute subjects over `k` folds, with classes as even as whole subjects allow.
 
     Args:
         subjects: (N,) subject of each image, such as 'S005'.
@@ -29,24 +30,23 @@ def subject_folds(subjects: np.ndarray, labels: np.ndarray, k: int, seed: int) -
         UserError: if there are fewer subjects than folds, or a fold would stay empty.
     """
     subjects = np.asarray(subjects)
-    people = len(np.unique(subjects))
-    if not 2 <= k <= people:
+    count = len(np.unique(subjects))
+    if not 2 <= k <= count:
         raise UserError(
-            f"{k} folds by subject cannot be made from {people} subjects: "
-            f"choose k from 2 to {people}"
+            f"{k} folds by subject cannot be made from {count} subjects: choose k from 2 to {count}"
         )
     splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
     fold = _deal(splitter, labels, subjects)
     empty = sorted(set(range(k)) - set(fold.tolist()))
     if empty:
         raise UserError(
-            f"fold(s) {empty} of {k} got no subject ({people} subjects in all): choose fewer folds"
+            f"fold(s) {empty} of {k} got no subject ({count} subjects in all): choose fewer folds"
         )
     return fold
 
 
 def random_folds(labels: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Deal single images out to `k` stratified folds, whoever they show (the leaky protocol).
+    """Distribute single images over `k` stratified folds, whatever their subject (leaky).
 
     Args:
         labels: (N,) integer class of each image.
@@ -79,10 +79,8 @@ def subjects_on_both_sides(subjects: np.ndarray, fold: np.ndarray) -> list[str]:
     Returns:
         Sorted subjects; empty for a subject-independent protocol.
     """
-    subjects, fold = np.asarray(subjects), np.asarray(fold)
-    pairs = {(str(subject), int(number)) for subject, number in zip(subjects, fold, strict=True)}
-    seen = [subject for subject, _ in pairs]
-    return sorted({subject for subject in seen if seen.count(subject) > 1})
+    folds = pd.Series(fold).groupby(np.asarray(subjects)).nunique()
+    return [str(subject) for subject in folds.index[folds > 1]]
 
 
 def _deal(splitter, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""What a model's file says of itself, whatever the format; read without torch."""
+"""The model card in a model's file, whatever the format; read without torch."""
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from fer_lib.errors import UserError
 from fer_lib.labels import TASKS
@@ -17,7 +17,7 @@ TYPES = {"kind": str, "study": str, "task": str, "params": dict, "commit": str, 
 
 @dataclass(frozen=True)
 class Card:
-    """What a weights file or an ONNX file says of itself.
+    """The facts about a network that its weights file or ONNX file carries.
 
     Attributes:
         kind: "classifier" (encoder and classifier), "two heads" (encoder, classifier and intensity
@@ -50,16 +50,16 @@ class Card:
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by before the softmax; 1 unless `notes` say otherwise.
+        """What the logits are divided by before the softmax; 1 unless `notes` holds another.
 
-        Above 1 it makes a network less sure of itself, so that its probabilities match how often
-        it is right (Guo et al. 2017, eq. 9); the order of the classes stays.
+        Above 1 it makes a network less confident, so that its probabilities match how often it is
+        correct (Guo et al. 2017, eq. 9); the order of the classes stays.
         """
         return float(self.notes.get("temperature", 1.0))
 
     def header(self) -> dict[str, str]:
         """The fields as JSON texts: the metadata of a file."""
-        fields = self.__dict__ | {"arch": self.arch.as_dict()}
+        fields = self.__dict__ | {"arch": asdict(self.arch)}
         return {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
 
     @classmethod
@@ -69,28 +69,20 @@ class Card:
         Raises:
             UserError: if the file is of another project, or of an unknown architecture.
         """
-        missing = [field for field in cls.__dataclass_fields__ if field not in header]
-        if missing:
-            raise UserError(
-                f"{path} was not written by this study (its header lacks {', '.join(missing)}): "
-                "name a weights file of the study."
-            )
         try:
             fields = {name: json.loads(header[name]) for name in cls.__dataclass_fields__}
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
+            reason = "lacks" if isinstance(error, KeyError) else "is not JSON:"
             raise UserError(
-                f"{path} was not written by this study (its header is no JSON: {error}): "
+                f"{path} was not written by this study (its header {reason} {error}): "
                 "name a weights file of the study."
             ) from None
         try:
             kind = VggArchitecture if "kernels" in fields["arch"] else Architecture
-            kind(**fields["arch"])  # refuses unknown fields, the next lines wrong types
-            fields["arch"] = TypeAdapter(kind).validate_json(
-                json.dumps(fields["arch"]), strict=True
-            )
-        except (TypeError, ValueError) as error:
+            fields["arch"] = kind(**fields["arch"])
+        except (TypeError, ValidationError) as error:
             raise UserError(
-                f"{path} holds an architecture unknown here ({_first(error)}): retrain it."
+                f"{path} holds an unknown architecture ({_first(error)}): retrain it."
             ) from None
         try:
             for name, its_type in TYPES.items():

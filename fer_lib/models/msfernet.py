@@ -31,12 +31,12 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Seque
     )
 
 
-# CBAM takes its largest values by `max`, not `amax`: the gradient of `amax` asks again which value
-# was the largest, and a compiler that computes them anew, not rounded to bfloat16, finds none.
+# CBAM takes its largest values by `max`, not `amax`: the gradient of `amax` searches for the
+# largest value again, and a compiler that recomputes them, not rounded to bfloat16, finds none.
 
 
 class ChannelAttention(nn.Module):
-    """What to look at: one weight in (0, 1) a channel (Woo et al. 2018, eq. 2)."""
+    """Which channels matter: one weight in (0, 1) a channel (Woo et al. 2018, eq. 2)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Where to look: one weight in (0, 1) a place (Woo et al. 2018, eq. 3)."""
+    """Which places matter: one weight in (0, 1) a place (Woo et al. 2018, eq. 3)."""
 
     def __init__(self, kernel: int = 7) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """Weights on disk, and the networks they belong to.
 
-Weights are safetensors files: numbers and a text header, no code. The header says what the network
-is, which study trained it on which task, with which parameters, and at which commit.
+Weights are safetensors files: numbers and a text header, no code. The header is the
+network's card: what it is, which study trained it on which task, with which parameters, and at
+which commit.
 """
 
 import json
@@ -34,7 +35,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     Args:
         path: target; its folder is made.
         weights: a state dict.
-        card: what to say of it.
+        card: its description, for the header.
     """
     tensors = {}
     for name, tensor in weights.items():
@@ -76,7 +77,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Card]:
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path} is no model, or is damaged or cut short ({error}): name another .safetensors "
-            "or .onnx file; one of a stage is made anew by running that stage."
+            "or .onnx file; that of a stage is written again by running the stage."
         ) from None
     exponents = {n: weights.pop(n) for n in list(weights) if n.endswith(EXPONENTS)}
     for name, tensor in weights.items():
@@ -101,17 +102,14 @@ def load_model(path: Path) -> tuple[MSFERNet | TwoHeads, Card]:
     weights, card = read_weights(path)
     if card.kind not in ("classifier", "two heads"):
         raise UserError(f"{path} holds an {card.kind}, not a classifier: name another file.")
-    model = make_model(card)
+    model: MSFERNet | TwoHeads
+    if isinstance(card.arch, Architecture) and card.kind == "classifier":
+        model = MSFERNet(len(card.classes), card.arch)
+    else:
+        model = TwoHeads(make_encoder(card.arch), len(card.classes))
     _fill(model, weights, path)
     # The layout that CPUs convolve fastest.
     return model.eval().to(memory_format=torch.channels_last), card
-
-
-def make_model(card: Card) -> MSFERNet | TwoHeads:
-    """The network that a card describes, untrained."""
-    if isinstance(card.arch, Architecture) and card.kind == "classifier":
-        return MSFERNet(len(card.classes), card.arch)
-    return TwoHeads(make_encoder(card.arch), len(card.classes))
 
 
 def make_encoder(arch: Architecture | VggArchitecture) -> Encoder | VggEncoder:
@@ -132,11 +130,14 @@ def load_encoder(path: Path, arch: Architecture) -> Encoder:
             "run the pretraining stage again."
         )
     encoder = Encoder(arch)
-    if card.kind != "encoder":
-        prefix = "encoder."
-        weights = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
-    _fill(encoder, weights, path)
+    _fill(encoder, weights if card.kind == "encoder" else encoder_weights(weights), path)
     return encoder
+
+
+def encoder_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the encoder in that of a whole network."""
+    prefix = "encoder."
+    return {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
 
 
 def _fill(model: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

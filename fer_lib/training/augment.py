@@ -1,7 +1,7 @@
 """Augmentation of whole batches, on whatever device they lie.
 
 Written here because torchvision's transforms draw one set of numbers for a whole batch, and one
-call an image costs more than the network's own step on a GPU.
+call an image costs more than the network's step on a GPU.
 """
 
 import math
@@ -25,7 +25,7 @@ def draw_numbers(faces: int, generator: torch.Generator) -> Tensor:
 
 
 def augment(images: Tensor, limits: Augmentation, numbers: Tensor) -> Tensor:
-    """Change every face of the batch in its own random way.
+    """Change every face of the batch at random, independently of the others.
 
     Args:
         images: (B, H, W) uint8 on any device.

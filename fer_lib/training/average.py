@@ -54,8 +54,9 @@ class MovingAverage:
         """The network that goes into use: quantized, its batch norms recalibrated.
 
         Batch norm's statistics are those of the faces in training, which are turned, mixed and
-        partly covered, and of networks on the way here. In use a face is as it is; recalibrated
-        over such faces, the statistics fit it (Wu and Johnson 2021, section 3). No label is used.
+        partly covered, and of the networks of earlier steps. In use no face is augmented;
+        recalibrated over such faces, the statistics fit them (Wu and Johnson 2021, section 3). No
+        label is used.
 
         Args:
             faces: (M, 48, 48) uint8 of the training set.

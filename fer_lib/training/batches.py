@@ -68,14 +68,14 @@ class Batches:
         """The batches of an epoch, from 1; seeds torch, whose numbers dropout and mixup draw."""
         torch.manual_seed(self._seed(epoch))
         order = self.order(epoch).split(self.size)[: len(self)]
-        # Each process draws the views of its own faces from its own generator.
+        # Each process draws the views of its part of the faces from a separate generator.
         generator = torch.Generator().manual_seed(self._seed(epoch) * 1000 + self.rank)
         views = self.size // self.processes * self.views  # in a batch of this process
         draws = draw_numbers(len(self) * views, generator).to(self.images.device).split(views)
         for chosen, drawn in zip(order, draws, strict=True):
-            own = chosen[self.rank :: self.processes].repeat(self.views)
-            changed = augment(self.images[own], self.settings.augmentation, drawn)
-            yield self._mixed(standardize(changed), self.labels[own])
+            part = chosen[self.rank :: self.processes].repeat(self.views)
+            changed = augment(self.images[part], self.settings.augmentation, drawn)
+            yield self._mixed(standardize(changed), self.labels[part])
 
     def _mixed(self, faces: Tensor, labels: Tensor) -> Batch:
         faces, partners, share = mixup(faces, labels, self.settings.mixup)

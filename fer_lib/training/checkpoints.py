@@ -1,4 +1,4 @@
-"""Checkpoints: what a run remembers in a file, and the name that tells runs apart."""
+"""Checkpoints: the state of a run in a file, and the name that identifies a run."""
 
 import ast
 import hashlib
@@ -39,16 +39,17 @@ TWO_HEAD_CODE = (
     "fer_lib/models/vgg.py",
     "fer_lib/training/two_head.py",
 )
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)  # what may have a docstring
 CODE_ROOT = Path(__file__).resolve().parents[2]
 SAVE_EVERY = 15.0  # seconds at least between two writings: on a GPU an epoch may take less
 
 
 class Checkpoint:
-    """What a training run remembers, and the file it is kept in.
+    """The state of a training run, and the file it is kept in.
 
     Args:
         path: of the file; None keeps nothing.
-        model, average, optimizer: whose states decide how the run goes on.
+        model, average, optimizer: whose states decide how the run continues.
 
     Attributes:
         epoch: epochs done.
@@ -90,7 +91,7 @@ class Checkpoint:
     def save(self, finished: bool) -> None:
         """Write the file, whole or not at all, unless it was just written.
 
-        A finished run needs no states to go on from; its file is a tenth of the size.
+        A finished run needs no states to continue from; its file is a tenth of the size.
         """
         if self.path is None or not (finished or time.monotonic() - self._saved >= SAVE_EVERY):
             return
@@ -104,7 +105,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> None:
-        """Go on from the file, if there is one.
+        """Continue from the file, if there is one.
 
         Raises:
             UserError: if it is damaged, or of another network.
@@ -124,13 +125,13 @@ class Checkpoint:
         except Exception as error:  # torch.load raises a dozen kinds, each for a damaged file
             raise UserError(
                 f"{self.path} is no usable checkpoint ({type(error).__name__}): delete it; "
-                "the training then starts anew."
+                "the training then starts from the beginning."
             ) from None
 
     def _restore_optimizer(self, state: dict) -> None:
         # Where the optimizer keeps its state depends on the device of today.
-        for saved, own in zip(state["param_groups"], self.optimizer.param_groups, strict=True):
-            saved |= {name: own[name] for name in ("capturable",) if name in own}
+        for saved, group in zip(state["param_groups"], self.optimizer.param_groups, strict=True):
+            saved |= {name: group[name] for name in ("capturable",) if name in group}
         self.optimizer.load_state_dict(state)
 
 
@@ -146,8 +147,8 @@ def fingerprint(
 ) -> str:
     """One name for what a training run will compute: settings, data and code.
 
-    Comments and docstrings do not count, so that mending a sentence does not cost a training run.
-    The name is the same in each version of Python, so that a run may be gone on with elsewhere.
+    Comments and docstrings do not count, so that a better sentence does not cost a training run.
+    The name is the same in each version of Python, so that a run can be continued elsewhere.
 
     Args:
         settings: of the run.
@@ -161,9 +162,8 @@ def fingerprint(
     for file in code:
         tree = ast.parse((CODE_ROOT / file).read_text())
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                body[0] = ast.Pass()
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
         digest.update(_dump(tree).encode())
     for array in arrays:
         values = np.ascontiguousarray(array)
@@ -180,14 +180,6 @@ def _dump(node: object) -> str:
         return repr(node)
     fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
     return f"{type(node).__name__}({', '.join(f'{name}={_dump(value)}' for name, value in fields)})"
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def code_commit(code: Iterable[str] = TRAINING_CODE) -> str:
@@ -212,7 +204,7 @@ def trained_at(checkpoint: Path, code: Iterable[str] = TRAINING_CODE) -> str:
     """The commit at which a run was begun, for its card.
 
     It stands in a small file beside the checkpoint, written when the run begins. So a run that is
-    gone on with, or taken over finished, names the code that trained it, not the code of today.
+    continued, or taken over finished, names the code that trained it, not the code of today.
     """
     note = checkpoint.with_suffix(".commit")
     if not note.exists():

@@ -1,10 +1,11 @@
 """Cross-validation on CK+: each fold trained from one encoder, for a fixed number of epochs.
 
 Nothing is chosen on a test fold: no early stopping, no best epoch. So the figure is what the last
-epoch gives. A fold that is done leaves its logits in a small file whose name tells settings, data
-and code apart; run again, it costs nothing.
+epoch gives. A fold that is done leaves its logits in a small file whose name identifies settings,
+data and code; run again, it costs nothing.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -39,7 +40,7 @@ def run_name(title: str, model: MSFERNet, settings: Training, *arrays: np.ndarra
         settings: of the run.
         arrays: its data.
     """
-    everything = {"training": resolve(settings).model_dump(), "model": model.encoder.arch.as_dict()}
+    everything = {"training": resolve(settings).model_dump(), "model": asdict(model.encoder.arch)}
     return f"{title}-{fingerprint(everything, [*arrays, flat_weights(model)])}"
 
 

@@ -29,7 +29,7 @@ class GraphedStep:
     def __call__(self, *inputs: Tensor | float) -> tuple[Tensor, ...]:
         """As `function`; numbers reach it as 0-dimensional tensors.
 
-        The results lie where the next call writes its own: use them before it.
+        The next call overwrites the results: use them before it.
         """
         shapes = [i.shape if isinstance(i, Tensor) else torch.Size() for i in inputs]
         if shapes != self.shapes:  # the first call, or faces of another size
@@ -52,7 +52,7 @@ class GraphedStep:
         return self.results
 
     def _aside(self) -> tuple[Tensor, ...]:
-        """A plain call, on a stream of its own as the capture asks for."""
+        """A plain call, on a separate stream as the capture asks for."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             results = self.function(*self.inputs)

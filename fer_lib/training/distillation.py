@@ -1,10 +1,11 @@
 """Several trained networks as one teacher, from whose predictions a single network learns.
 
 The labels of FER2013 name one emotion a face, and often another one than most people would. The
-ensemble of several networks is a better guess at what people would say, and it gives soft targets,
-a probability for each class: more sad than angry, hardly happy. A network that is asked for these
-as well learns more from each face (distillation: Hinton et al. 2015; networks of the same size as
-the learner: Furlanello et al. 2018). The teachers know no image that the learner does not see.
+ensemble of several networks is a better guess at the label most people would give, and it gives
+soft targets, a probability for each class: more sad than angry, hardly happy. A network that learns
+these as well learns more from each face (distillation: Hinton et al. 2015; networks of the same
+size as the learner: Furlanello et al. 2018). The teachers know no image that the learner does not
+see.
 """
 
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
 """The training loop: one for SupCon pretraining, classifiers and networks with two heads.
 
 Read `_train` from top to bottom. What it is made of lies beside it, a module each: the batches
-(`batches.py`), the step (`step.py`), the moving average (`average.py`), what a run remembers
+(`batches.py`), the step (`step.py`), the moving average (`average.py`), the state of a run
 (`checkpoints.py`). The whole training set stays in memory as uint8.
 
-A run can be killed at any moment: after an epoch all that decides the rest is written to a
+A run can be killed at any moment: after an epoch all that decides what follows is written to a
 checkpoint, and random draws depend on the seed and the epoch alone. The resumed run ends with the
 same bits as an undisturbed one (on the CPU, with the same number of threads).
 
@@ -85,8 +85,8 @@ def fit(
         settings: a section of `params.yaml`.
         objective: loss, views, teacher and validation.
         checkpoint: where the state goes after an epoch, at most every `SAVE_EVERY` seconds; after
-            the last one, what `Fitted` holds. A file that is there is gone on from, so its name
-            must tell settings, data and code apart (`checkpoints.fingerprint`). While another
+            the last one, what `Fitted` holds. A run continues from a file that is there, so its
+            name must identify settings, data and code (`checkpoints.fingerprint`). While another
             process trains it, this one waits.
         on_epoch: called with each row of the history, restored rows included.
         title: of the progress bar.

@@ -73,14 +73,14 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) ->
         contrasted, contrasted_labels, first = _joint_batch(anchors, anchor_labels)
 
         logits = anchors @ contrasted.T / temperature
-        own = torch.arange(len(anchors), device=logits.device)
-        itself = own[:, None] + first == torch.arange(len(contrasted), device=logits.device)
+        places = torch.arange(len(anchors), device=logits.device)
+        itself = places[:, None] + first == torch.arange(len(contrasted), device=logits.device)
         log_prob = logits - logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
 
         positives = (anchor_labels[:, None] == contrasted_labels[None, :]) & ~itself
         count = positives.sum(dim=1)
         has_positive = count > 0
-        # With two views every anchor has one; to look would make a GPU wait.
+        # With two views every anchor has one; to check would make a GPU wait.
         if embeddings.shape[1] == 1 and not has_positive.any():
             raise ValueError(
                 "no anchor has a positive: use two views, or a batch with two of a class"
@@ -103,7 +103,7 @@ def correct(outputs: Tensor, labels: Tensor) -> Tensor:
     """Where the largest logit is that of the label, or of the largest of K soft labels.
 
     Args:
-        outputs: (B, K) logits; further columns (a second head's) are not looked at.
+        outputs: (B, K) logits; further columns (a second head's) are ignored.
         labels: (B,) int64, or (B, K) float.
 
     Returns:

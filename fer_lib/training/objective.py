@@ -52,12 +52,23 @@ class Objective:
         """Refuse training labels or settings that do not fit.
 
         Raises:
-            UserError: if a class has no image, SupCon is asked to mix faces, which have no labels
-                in common then, or there is a teacher without a weight or a weight without a
-                teacher.
+            UserError: if fewer than two classes have images (of one without, a warning is given),
+                SupCon is asked to mix faces, which have no labels in common then, or there is a
+                teacher without a weight or a weight without a teacher.
         """
-        if labels.ndim == 1:
-            check_labels(labels, self.classes)
+        counts = torch.ones(2) if labels.ndim > 1 else labels.bincount(minlength=self.classes or 0)
+        if len(labels) < 2 or (counts > 0).sum() < 2:
+            raise UserError(
+                f"The training set of {len(labels)} images has fewer than two classes: add images "
+                "of others."
+            )
+        if (counts == 0).any():
+            empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+            warnings.warn(
+                f"The training set of {len(labels)} images lacks class {empty}, which the network "
+                "cannot learn.",
+                stacklevel=2,
+            )
         if settings.mixup and self.views > 1:
             raise UserError("mixup is for classifiers: set mixup to 0 in params.yaml.")
         if bool(settings.teacher_weight) != (self.teacher is not None):
@@ -75,24 +86,3 @@ class Objective:
         device = next(model.parameters()).device
         found = self.validate(model, images.to(device), labels)
         return {name: float(value) for name, value in found.items()}
-
-
-def check_labels(labels: Tensor, classes: int | None = None) -> None:
-    """Warn of classes (default: up to the largest) without an image: they cannot be learned.
-
-    Raises:
-        UserError: if fewer than two classes have images.
-    """
-    counts = torch.bincount(labels, minlength=classes or 0)
-    if (counts > 0).sum() < 2:
-        raise UserError(
-            f"The training set of {len(labels)} images has fewer than two classes: add images of "
-            "others."
-        )
-    if (counts == 0).any():
-        empty = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
-        warnings.warn(
-            f"The training set of {len(labels)} images lacks class {empty}, which the network "
-            "cannot learn.",
-            stacklevel=2,
-        )

@@ -8,7 +8,7 @@
 checkpoint. So `fer train` can do the training on any machine, and the notebook takes it over.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from fer_lib.labels import FER_CLASSES, TASKS, remap_valence
 from fer_lib.models.card import Card
 from fer_lib.models.msfernet import MSFERNet, SupConNet
 from fer_lib.models.two_head import TwoHeads
-from fer_lib.models.weights import load_encoder, make_encoder, save_weights
+from fer_lib.models.weights import encoder_weights, load_encoder, make_encoder, save_weights
 from fer_lib.params import Study, Training, load
 from fer_lib.paths import build_folder, intensity_folder, scratch_folder
 from fer_lib.precision import resolve, summary
@@ -72,7 +72,7 @@ class Run:
 
     def __post_init__(self) -> None:
         name = "teacher" if self.task.startswith("teacher-") else self.task
-        arch, settings = self.model.encoder.arch.as_dict(), self.settings.model_dump()
+        arch, settings = asdict(self.model.encoder.arch), self.settings.model_dump()
         data = [*self.training, *(self.objective.validation or ()), flat_weights(self.model)]
         if self.objective.teacher is not None:
             data.append(flat_weights(self.objective.teacher))
@@ -119,11 +119,7 @@ class Run:
 
     def weights(self, fitted: Fitted) -> dict[str, Tensor]:
         """The state dict that is saved."""
-        if self.kind != "encoder":
-            return fitted.weights
-        prefix = "encoder."
-        found = fitted.weights.items()
-        return {n.removeprefix(prefix): t for n, t in found if n.startswith(prefix)}
+        return encoder_weights(fitted.weights) if self.kind == "encoder" else fitted.weights
 
 
 def stage(study: str, task: str, seed: int = 0) -> str:

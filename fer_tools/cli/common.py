@@ -16,7 +16,7 @@ from fer_tools.outputs import explain
 if TYPE_CHECKING:
     from fer_tools.inference.recognizer import Recognizer
 
-SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses beside 0
+SOME_UNREAD, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses other than 0
 
 
 class ErrorMessages(TyperGroup):
@@ -65,8 +65,8 @@ VALENCE_OPTION = Annotated[
 ]
 
 
-def interrupt_when_told_to_end() -> None:
-    """From now on SIGTERM, and SIGHUP when the terminal closes, act like Ctrl-C."""
+def interrupt_on_termination() -> None:
+    """Make SIGTERM, and SIGHUP when the terminal closes, act like Ctrl-C."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)

@@ -67,11 +67,12 @@ def predict(
     fer predict photo.jpg --model ferplus-7-vgg
     ```
     """
-    from fer_lib.data.images import list_images
-    from fer_lib.faces.detection import HaarDetector, WholeImage
+    from fer_lib.faces.detection import HaarDetector
     from fer_lib.progress import progress_bar
     from fer_tools.outputs import target_file
+    from fer_tools.rtfer.detectors import WholeImage
     from fer_tools.rtfer.engine import Engine
+    from fer_tools.rtfer.image_files import list_images
     from fer_tools.rtfer.images import TABLES, predict_images, save_table
 
     files = list_images(paths, lambda message: typer.echo(message, err=True))

@@ -146,8 +146,8 @@ def train(
     """
     if (task and at_once) or (seed and not task):
         raise UserError(
-            "--at-once is for all networks and --seed for one: name a task beside --seed, and none "
-            "beside --at-once."
+            "--at-once is for all networks and --seed for one: name a task with --seed, and none "
+            "with --at-once."
         )
     if task:
         from fer_tools.study.train import command

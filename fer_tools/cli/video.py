@@ -12,7 +12,7 @@ from fer_tools.cli.common import (
     SOME_UNREAD,
     VALENCE_OPTION,
     ValenceFrom,
-    interrupt_when_told_to_end,
+    interrupt_on_termination,
     load_model,
 )
 from fer_tools.rtfer.defaults import DETECTOR, EVERY, MODEL, SMALLEST_FACE, SMOOTHING_SECONDS
@@ -63,7 +63,7 @@ def video(
         ),
     ] = SMALLEST_FACE,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an earlier run was broken off.")
+        bool, typer.Option("--resume", help="Continue an earlier run that was interrupted.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of another video in DIR.")
@@ -96,7 +96,7 @@ def video(
         detector.value, smooth, every, not no_annotate, valence.value, smallest_face
     )
     unread = 0
-    interrupt_when_told_to_end()
+    interrupt_on_termination()
     for path, folder in videos:
         try:
             summary = analyze.run(

@@ -82,13 +82,13 @@ def publish(study: str) -> Path:
     for notebook in sorted(report.glob("notebooks/*.ipynb")):
         if errors := errors_in(notebook):
             raise UserError(f"{notebook} contains an error ({errors[0]}): run its stage again.")
-    fresh, old = (record.with_name(f".{study}.{name}") for name in ("fresh", "old"))
-    for folder in (fresh, old):
+    new, old = (record.with_name(f".{study}.{name}") for name in ("new", "old"))
+    for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(report, fresh)
+    shutil.copytree(report, new)
     if record.exists():
         record.replace(old)
-    fresh.replace(record)
+    new.replace(record)
     shutil.rmtree(old, ignore_errors=True)
     return record
 

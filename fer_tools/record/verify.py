@@ -229,7 +229,7 @@ def verify_counts(folder: Path, fer13: Fer13, ck: CkPlus) -> list[Verdict]:
         rows = np.vstack([labels, *(s.predicted(table["output"]) for s in stored)])[:, chosen]
         groups = ck.subject if on_ckplus else None
         if evidence.count_cells(rows, groups) != {key: table[key] for key in ("cells", "counts")}:
-            wrong.append(Verdict(name, "wrong", "the labels give other counts"))
+            wrong.append(Verdict(name, "wrong", "differs from the counts of the labels"))
     return wrong
 
 
@@ -276,7 +276,7 @@ def verify_networks(
         changed = int((found.predicted() != stored.predicted()).sum())
         report(f"{network}: probabilities differ by up to {largest:.1e}, {changed} classes differ")
         if largest > TOLERANCE:
-            reason = f"its weights give other probabilities (by up to {largest:.3f})"
+            reason = f"its weights predict other probabilities (by up to {largest:.3f})"
             wrong.append(Verdict(network, "wrong", reason))
     return wrong
 

@@ -19,7 +19,6 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import find_detector
 from fer_lib.plots.style import use_style
 from fer_lib.progress import progress_bar
 from fer_tools.inference.backend import ValenceSource
@@ -29,6 +28,7 @@ from fer_tools.rtfer import plots, session
 from fer_tools.rtfer.camera import camera_frames
 from fer_tools.rtfer.columns import describe_columns
 from fer_tools.rtfer.defaults import DETECTOR, EVERY, SMALLEST_FACE, SMOOTHING_SECONDS
+from fer_tools.rtfer.detectors import find_detector
 from fer_tools.rtfer.engine import Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import write_page
 from fer_tools.rtfer.journal import Journal

@@ -253,7 +253,7 @@ class Engine:
         }
         time_s, smoothed = detected.frame.time_s, []
         for face in faces:
-            level, _ = self._smoothers[face.face_id](time_s, face.valence)
+            level = self._smoothers[face.face_id](time_s, face.valence)
             smoothed.append(replace(face, smooth=level, detected=detected.detected))
         return smoothed
 

@@ -29,7 +29,7 @@ def predict_images(
         files: images of any usual kind, see `data.images`.
         engine: detects and scores the faces.
         cropped: each image is a face, whatever its size; then the engine's detector should be
-            `detection.WholeImage`, and the table gives no boxes.
+            `detectors.WholeImage`, and the table gives no boxes.
         on_file: called with each file when it has been read, or with the error why it cannot be.
 
     Returns:

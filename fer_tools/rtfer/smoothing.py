@@ -5,8 +5,7 @@ r"""A slow true valence seen through noisy frames: the local-level model, forwar
 
 Live, the Kalman filter gives what is known of :math:`v_t` from the frames so far; on a recording
 the Rauch-Tung-Striebel smoother gives what is known from all frames, and does not lag. Both give a
-mean and a standard deviation: the line and its uncertainty band (Durbin & Koopman 2012, *Time
-Series Analysis by State Space Methods*, ch. 2).
+mean and a variance (Durbin & Koopman 2012, *Time Series Analysis by State Space Methods*, ch. 2).
 
 One number sets the strength, the time constant :math:`S` in seconds. With :math:`d` the mean step
 between frames,
@@ -15,9 +14,9 @@ between frames,
 
 makes the settled filter weigh a frame of age :math:`a` by exactly :math:`e^{-a/S}`, and the
 smoother by :math:`e^{-|a|/S}`, whatever the frame rate. The level does not depend on :math:`r`,
-only the band does. It says nothing of faces that a network misreads all along. On a recording it
-counts that neighbouring frames share their errors (`shared_noise`); live it counts the frames'
-noise alone, and is too narrow where they do.
+only the uncertainty band does. A recording's band counts that neighbouring frames share their
+errors (`shared_noise`), and says nothing of faces that a network misreads all along. Live there is
+no band: how far frames share their errors can be estimated from many of them only.
 """
 
 import math
@@ -41,16 +40,14 @@ class LiveSmoother:
     The level lags a change by about `seconds`; a recording is better served by `smooth`.
 
     Args:
-        seconds: time constant S; 0 gives the values back unchanged, with sd NaN.
-        noise: standard deviation of one frame's value about the level (the square root of r);
-            sets the width of the band, not the level.
+        seconds: time constant S; 0 gives the values back unchanged.
 
     Raises:
-        ValueError: if one of the two is negative or no number.
+        ValueError: if it is negative or no number.
     """
 
-    def __init__(self, seconds: float, noise: float = DEFAULT_NOISE):
-        self.seconds, self.noise = _checked("seconds", seconds), _checked("noise", noise)
+    def __init__(self, seconds: float):
+        self.seconds = _checked("seconds", seconds)
         self._steps: deque[float] = deque(maxlen=STEPS)
         self.restart()
 
@@ -58,22 +55,22 @@ class LiveSmoother:
         """Forget the level, as after a gap: the next value starts a new stretch."""
         self._time, self._level, self._gain = math.nan, math.nan, math.nan
 
-    def __call__(self, time_s: float, value: float) -> tuple[float, float]:
-        """Take the next value in; give level and standard deviation at its time.
+    def __call__(self, time_s: float, value: float) -> float:
+        """Take the next value in; give the level at its time.
 
         Args:
             time_s: seconds, growing; going back restarts the filter.
             value: NaN where no face is seen.
 
         Returns:
-            The level, within the range of the values since the last gap, and its sd. Both NaN for
-            a value of NaN, which also restarts the filter.
+            The level, within the range of the values since the last gap. NaN for a value of NaN,
+            which also restarts the filter.
         """
         if not math.isfinite(value):
             self.restart()
-            return math.nan, math.nan
+            return math.nan
         if self.seconds == 0:
-            return float(value), math.nan
+            return float(value)
         step = time_s - self._time
         if not step >= 0:  # the first of a stretch (NaN), or time went back
             self._level, self._gain = float(value), 1.0
@@ -82,7 +79,7 @@ class LiveSmoother:
             drift = _drift(step, sum(self._steps) / len(self._steps), self.seconds)
             self._level, self._gain = _update(self._level, self._gain, drift, value)
         self._time = time_s
-        return self._level, self.noise * math.sqrt(self._gain)
+        return self._level
 
 
 def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:

@@ -25,10 +25,10 @@ from fer_lib.files import lock_of
 from fer_lib.models.weights import read_weights
 from fer_lib.params import Training
 from fer_lib.precision import resolve
-from fer_lib.processes import end_with_parent
 from fer_lib.progress import PROGRESS_FILE
 from fer_lib.training.loop import Fitted, OnEpoch
 from fer_lib.training.tasks import Run, prepare, repro, stage
+from fer_tools.processes import end_with_parent
 
 # An environment variable: if it is set, a JSON line is printed for each epoch, and the process ends
 # with its parent.

@@ -84,7 +84,7 @@ def paint_mouth(canvas: Canvas, act: Actions) -> None:
 def _paint_inside_of_mouth(
     canvas: Canvas, act: Actions, inner_up: np.ndarray, inner_low: np.ndarray, gap: float
 ) -> None:
-    """Paint the dark inside, tongue and teeth, cut off by the inner rims of the lips."""
+    """Paint the dark inside, tongue and teeth within the inner rims of the lips."""
     opening = closed(inner_up, inner_low)
     layer = canvas.layer()
     layer.fill(opening, (52, 14, 16), lift=0.06)

@@ -115,14 +115,14 @@ def write_ckplus(
     for contempt), intensity (0 to 1) and is_labelled.
     """
     truth: list[dict] = []
-    numbers = range(subjects * per_subject)
-    people = [number // per_subject for number in numbers]
+    indices = range(subjects * per_subject)
+    people = [index // per_subject for index in indices]
     names = [f"S{5 + 3 * n:03d}_{k % per_subject + 1:03d}" for k, n in enumerate(people)]
-    emotions = [CKPLUS_TURNS[number % len(CKPLUS_TURNS)] for number in numbers]
+    emotions = [CKPLUS_TURNS[index % len(CKPLUS_TURNS)] for index in indices]
     draw = partial(_draw_sequence, folder, seed, frames)
-    drawn = in_turn(draw, people, numbers, names, emotions)
-    for number, name, emotion, intensities in zip(numbers, names, emotions, drawn, strict=True):
-        labeled = number % UNLABELED != UNLABELED - 1
+    drawn = in_turn(draw, people, indices, names, emotions)
+    for index, name, emotion, intensities in zip(indices, names, emotions, drawn, strict=True):
+        labeled = index % UNLABELED != UNLABELED - 1
         _write_emotion(folder, name, emotion if labeled else None, frames)
         fer_class = CKPLUS_TO_FER[emotion]
         truth += [

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import FACE_SIDE, YuNetDetector
+from fer_lib.faces.detection import FACE_SIDE
 from fer_lib.progress import progress_bar
+from fer_tools.rtfer.detectors import YuNetDetector
 
 # Where aligned eyes lie, in pixels: their mean place in 561 faces of FER2013, by YuNet, made level.
 EYES = np.array([[14.6, 17.7], [32.4, 17.7]], dtype=np.float32)

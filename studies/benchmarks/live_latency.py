@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from video_pipeline import first_frames, synthetic_video
 
-from fer_lib.faces.detection import available_detectors, find_detector
 from fer_tools.inference.export import export_onnx
 from fer_tools.inference.recognizer import Recognizer
+from fer_tools.rtfer.detectors import available_detectors, find_detector
 from fer_tools.rtfer.engine import SMALLEST, Engine
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.timing.speed import processor

@@ -26,9 +26,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_lib.faces.detection import Box, crop_face, find_detector, to_grey
+from fer_lib.faces.detection import Box, crop_face, to_grey
 from fer_lib.labels import VALENCE_CLASSES
 from fer_tools.inference.recognizer import Recognizer
+from fer_tools.rtfer.detectors import find_detector
 from fer_tools.rtfer.engine import SMALLEST, Engine, FaceObservation, analyze
 from fer_tools.rtfer.smoothing import LiveSmoother
 from fer_tools.rtfer.video_reader import Frame, read_frames

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_lib.data.images import list_images, read_grey, read_rgb
+from fer_lib.data.images import read_grey, read_rgb
 from fer_lib.errors import UserError
 from fer_lib.faces.detection import to_48
+from fer_tools.rtfer.image_files import list_images
 
 HEIGHT, WIDTH = 32, 48
 RAMP = np.add.outer(3 * np.arange(HEIGHT), 2 * np.arange(WIDTH)).astype(np.uint8)  # 0 to 187

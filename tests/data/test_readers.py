@@ -92,11 +92,12 @@ def test_chunks_do_not_show(tmp_path, monkeypatch, chunk):
     fails(read_fer2013, tmp_path, "line 7")
 
 
-def test_the_fast_path_is_taken_and_right():
-    """A regular set must not fall back to the slow path, which would hide a mistake in the fast."""
-    fast = fer2013._parse_regular([pixels(face) for face in FACES])
-    assert fast is not None
-    np.testing.assert_array_equal(fast, FACES.reshape(7, -1))
+def test_any_white_space_separates_pixels(tmp_path):
+    rows = fer_rows()
+    rows[2][1] = pixels(FACES[2]).replace(" ", "\u00a0  ")
+    rows[3][1] = pixels(FACES[3]).replace(" ", "\t")
+    write_csv(tmp_path / "fer2013.csv", rows)
+    np.testing.assert_array_equal(read_fer2013(tmp_path).images[2:4], FACES[2:4])
 
 
 def test_a_missing_pixel_is_not_made_up_by_the_next_row(tmp_path):
@@ -134,7 +135,7 @@ def test_a_line_number_is_the_editors_even_after_a_blank_line(tmp_path):
     fails(read_fer2013, tmp_path, "line 7", "'9'")
 
 
-REPAIR = "correct or remove the row, or get the file anew (data/README.md)"
+REPAIR = "correct or remove the row, or get the file again (data/README.md)"
 
 
 @pytest.mark.parametrize(

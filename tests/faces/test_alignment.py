@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import YuNetDetector
+from fer_tools.rtfer.detectors import YuNetDetector
 from studies.ablation import alignment
 
 

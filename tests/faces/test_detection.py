@@ -6,7 +6,8 @@ import pytest
 
 from fer_lib.errors import UserError
 from fer_lib.faces import detection
-from fer_lib.faces.detection import Box, HaarDetector, YuNetDetector, crop_face, find_detector
+from fer_lib.faces.detection import Box, HaarDetector, crop_face
+from fer_tools.rtfer.detectors import YuNetDetector, find_detector
 from fer_tools.rtfer.video_reader import read_frames
 from fer_tools.synthetic_faces.world import write_video
 
@@ -49,7 +50,7 @@ def test_a_wall_has_no_face():
 
 
 def test_a_missing_cascade_is_reported(monkeypatch, tmp_path):
-    monkeypatch.setattr(detection, "_cascade_file", lambda: tmp_path / "none.xml")
+    monkeypatch.setattr(detection, "CASCADE", "none.xml")
     with pytest.raises(UserError, match=r"none.xml is missing in OpenCV .* pyproject.toml"):
         HaarDetector()
 
@@ -126,10 +127,10 @@ def test_a_shrunken_image_gives_the_same_boxes(portrait, monkeypatch):
 
 def test_a_picture_is_shrunk_as_far_as_small_faces_allow():
     image = np.zeros((720, 1280, 3), np.uint8)
-    assert detection._shrunk(image, 0.2, 36)[0].shape == (180, 320, 3)
-    small, scale = detection._shrunk(image, 0.1, 36)
+    assert detection.shrunk(image, 0.2, 36)[0].shape == (180, 320, 3)
+    small, scale = detection.shrunk(image, 0.1, 36)
     assert small.shape == (360, 640, 3) and scale == 0.5
-    assert detection._shrunk(image[:100], 0.2, 36)[0].shape == (100, 1280, 3)
+    assert detection.shrunk(image[:100], 0.2, 36)[0].shape == (100, 1280, 3)
 
 
 def test_detectors_by_name(tmp_path, monkeypatch):
@@ -137,7 +138,7 @@ def test_detectors_by_name(tmp_path, monkeypatch):
     assert isinstance(detector, HaarDetector) and detector.smallest == 0.3
     with pytest.raises(UserError, match="'mtcnn' is no face detector: choose one of haar, yunet"):
         find_detector("mtcnn")
-    monkeypatch.setattr(detection, "project_root", lambda: tmp_path)
+    monkeypatch.setattr("fer_tools.rtfer.detectors.project_root", lambda: tmp_path)
     with pytest.raises(UserError, match=r"yunet.*onnx is missing: data/README.md says where"):
         find_detector("yunet")
     file = tmp_path / "data/raw/models/face_detection_yunet_2026may.onnx"

@@ -27,9 +27,15 @@ def a_line(seed, count=40, uneven=True, holes=True):
     return times, values
 
 
-def live(times, values, seconds, **settings):
-    smoother = LiveSmoother(seconds, **settings)
-    return np.array([smoother(t, v) for t, v in zip(times, values, strict=True)]).T
+def live(times, values, seconds, noise=DEFAULT_NOISE):
+    """(N,) levels, and the standard deviations that the filter works with but does not give."""
+    smoother = LiveSmoother(seconds)
+    found = []
+    for time, value in zip(times, values, strict=True):
+        level = smoother(time, value)
+        known = np.isfinite(level) and seconds > 0
+        found.append((level, noise * smoother._gain**0.5 if known else np.nan))
+    return np.array(found).T
 
 
 def posterior(times, values, usual, seconds, noise):
@@ -274,9 +280,9 @@ def test_time_that_goes_back_restarts_the_live_smoother():
     smoother = LiveSmoother(5.0)
     for time in range(10):
         smoother(time, 1.0)
-    assert smoother(0.0, -1.0)[0] == -1.0
+    assert smoother(0.0, -1.0) == -1.0
     smoother.restart()
-    assert smoother(0.1, 0.5) == (0.5, DEFAULT_NOISE)
+    assert smoother(0.1, 0.5) == 0.5
 
 
 def test_the_live_smoother_follows_a_changing_frame_rate():

@@ -78,9 +78,9 @@ def test_an_error_leaves_the_earlier_file(tmp_path):
 
 
 def test_two_writers_in_one_process_do_not_meet(tmp_path):
-    with whole(tmp_path / "a") as one, whole(tmp_path / "a") as two:
-        one.write_text("1")
-        two.write_text("2")
+    with whole(tmp_path / "a") as first, whole(tmp_path / "a") as second:
+        first.write_text("1")
+        second.write_text("2")
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "1"  # the outer one ended last
 
@@ -126,8 +126,8 @@ def test_a_second_process_waits_and_says_so(tmp_path, started, capfd, monkeypatc
     holder.wait()
     waiting.join()
     assert entered.is_set()
-    said = capfd.readouterr().err
-    assert said == f"Another process works on {path}: waiting for it.\n"
+    stderr = capfd.readouterr().err
+    assert stderr == f"Another process works on {path}: waiting for it.\n"
 
 
 def test_a_lock_ends_with_the_block_and_with_an_error(tmp_path, capfd):

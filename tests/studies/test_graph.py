@@ -1,4 +1,4 @@
-"""The DVC graph tells the truth: deps are what is imported, parameters exist, studies are alike."""
+"""The DVC graph is correct: deps match the imports, parameters exist, studies have equal stages."""
 
 from pathlib import Path
 

@@ -28,12 +28,12 @@ def test_the_rooms_are_those_of_the_plan():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module):
-    own = room(module)
-    for other in {room(name) for name in imports(MODULES[module])} - {own}:
-        if own.startswith("fer_lib/"):
+    folder = room(module)
+    for other in {room(name) for name in imports(MODULES[module])} - {folder}:
+        if folder.startswith("fer_lib/"):
             assert other.startswith("fer_lib/"), f"{module} imports {other}, which uses the library"
             at_root = other.endswith(".py")
-            assert at_root or other in BELOW.get(own, set()), f"{module} imports {other}"
+            assert at_root or other in BELOW.get(folder, set()), f"{module} imports {other}"
 
 
 def test_no_module_imports_itself_through_others():
@@ -57,16 +57,16 @@ def test_no_room_of_the_tools_needs_itself_through_others():
 @pytest.mark.parametrize("module", MODULES)
 def test_private_names_stay_private(module):
     tree = ast.parse(MODULES[module])
-    ours: set[str] = set()
+    imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             names = [alias.name for alias in node.names]
             assert not [name for name in names if name.startswith("_")], node.module
-            ours |= {alias.asname or alias.name for alias in node.names}
+            imported |= {alias.asname or alias.name for alias in node.names}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             private = node.attr.startswith("_") and not node.attr.startswith("__")
-            assert not (private and node.value.id in ours), f"{node.value.id}.{node.attr}"
+            assert not (private and node.value.id in imported), f"{node.value.id}.{node.attr}"
 
 
 def test_what_a_check_out_shows_first_is_the_study():

@@ -1,4 +1,4 @@
-"""params.yaml is checked, and a fault is told with file, place and remedy."""
+"""params.yaml is checked, and an error is reported with file, place and remedy."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ def test_a_wrong_value_is_named(params, path, value, says):
     with pytest.raises(UserError) as caught:
         load("sample", root)
     message = str(caught.value)
-    # A rule that concerns several values is told of their section.
+    # A violated rule about several values is reported for their section.
     place = path.rsplit(".", 1)[0] if "." in path else ""
     assert f"params.yaml: studies.sample.{place}".rstrip(".") in message
     assert says in message
@@ -88,13 +88,13 @@ def test_a_wrong_value_is_named(params, path, value, says):
 
 
 @pytest.mark.parametrize("seeds", [[], [11, 11], [-1], "11"])
-def test_teachers_are_told_apart_by_their_seeds(params, seeds):
+def test_teachers_need_different_seeds(params, seeds):
     root = params("teachers.seeds", seeds)
     with pytest.raises(UserError, match=r"params.yaml: studies.sample.teachers.seeds"):
         load("sample", root)
 
 
-def test_a_name_that_stands_twice_is_told_with_its_line(params):
+def test_a_duplicate_name_is_reported_with_its_line(params):
     root = params("pretrain.epochs", 3)
     path = root / "params.yaml"
     lines = path.read_text().splitlines()
@@ -146,7 +146,7 @@ def test_missing_file_unknown_study_and_broken_yaml(tmp_path):
 
 
 def test_an_experiment_changes_one_line(tmp_path):
-    """`dvc exp run -S` writes the file anew; in block style nothing else moves."""
+    """`dvc exp run -S` rewrites the file; in block style nothing else changes."""
     from dvc.utils.serialize import modify_yaml
 
     before = (ROOT / "params.yaml").read_text().splitlines()

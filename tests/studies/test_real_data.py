@@ -148,7 +148,7 @@ def test_ck48_folds(ck48, seed):
 @needs_ck48
 def test_ck48_shown_as_a_release_tree(ck48, tmp_path):
     """Faces set into large frames, in the release's layout, come back framed as in CK+48."""
-    numbers = {CKPLUS_TO_FER[name]: i for i, name in enumerate(CKPLUS_EMOTIONS)}
+    codes = {CKPLUS_TO_FER[name]: i for i, name in enumerate(CKPLUS_EMOTIONS)}
     sequences = np.unique(ck48.sequence)[::20]
     for name in sequences:
         subject, session = name.split("_")
@@ -163,7 +163,7 @@ def test_ck48_shown_as_a_release_tree(ck48, tmp_path):
             Image.fromarray(frame).save(frames / f"{name}_{number:08d}.png")
         label = tmp_path / "Emotion" / subject / session / f"{name}_{number:08d}_emotion.txt"
         label.parent.mkdir(parents=True)
-        label.write_text(f"   {numbers[of_sequence.labels[0]]:.7e}\n")
+        label.write_text(f"   {codes[of_sequence.labels[0]]:.7e}\n")
     back = read_ckplus(tmp_path)
     assert back.left_out.faceless_images <= 1
     original = dict(zip(zip(ck48.sequence, ck48.frame, strict=True), range(len(ck48)), strict=True))

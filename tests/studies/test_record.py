@@ -31,7 +31,7 @@ KEYS = (
     "ferplus.intensity.baseline_rmse",
 )  # fmt: skip
 FIELDS = {"value", "unit", "n", "split", "protocol", "seeds", "stage"}
-# What each study must beat: what was aimed at, or, for drawn faces, what a working network reaches.
+# The minimum of each study: its goal or, for synthetic faces, what a working network reaches.
 # The sample bounds leave room for another machine's rounding; its seeds spread by about 2 points.
 LEARNED = {
     "sample": {

@@ -92,21 +92,21 @@ def test_streams_are_joined_and_times_dropped():
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux about processes")
 @pytest.mark.timeout(120)
 def test_runner_and_kernel_end_with_a_killed_parent(tmp_path):
-    numbers = tmp_path / "numbers"
+    pids = tmp_path / "pids"
     source = notebook(
         tmp_path / "x.ipynb",
         "import os, pathlib, time",
-        f"pathlib.Path({str(numbers)!r}).write_text(f'{{os.getppid()}} {{os.getpid()}}')\n"
+        f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getppid()}} {{os.getpid()}}')\n"
         "time.sleep(100)",
     )
     script = str(ROOT / "scripts" / "run_nb.py")
     command = [sys.executable, script, str(source), str(tmp_path / "out"), "study=sample"]
     starts = f"import subprocess; subprocess.run({command!r})"
     parent = subprocess.Popen([sys.executable, "-c", starts])
-    while not (numbers.is_file() and numbers.read_text()):
+    while not (pids.is_file() and pids.read_text()):
         assert parent.poll() is None
         time.sleep(0.1)
-    runner, kernel = map(int, numbers.read_text().split())
+    runner, kernel = map(int, pids.read_text().split())
     parent.kill()
     parent.wait()
     assert gone(runner, within=30)

@@ -39,8 +39,8 @@ def tiny_group(monkeypatch, tmp_path):
 
 @pytest.fixture
 def faces():
-    numbers = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (24, 16, 16), generator=numbers, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (24, 16, 16), generator=generator, dtype=torch.uint8)
     return images, torch.arange(24) % 3
 
 

@@ -185,10 +185,10 @@ def test_unreadable_images_are_reported_and_the_others_predicted(models, tmp_pat
 @pytest.mark.parametrize("kind", ["16-bit", "RGBA", "CMYK", "EXIF"])
 def test_unusual_image_formats_give_the_same_row(models, tmp_path, kind):
     plain = Image.open(models / "portrait.png")
-    grey = np.array(plain.convert("L"))
+    gray = np.array(plain.convert("L"))
     path = tmp_path / "odd.png"
     if kind == "16-bit":
-        cv2.imwrite(str(path), grey.astype(np.uint16) * 257)
+        cv2.imwrite(str(path), gray.astype(np.uint16) * 257)
     elif kind == "RGBA":
         plain.convert("RGBA").save(path)
     elif kind == "CMYK":

@@ -154,8 +154,10 @@ def without_screen(rows=1, columns=1, figsize=None, subplot_kw=None):
 # ----------------------------------------------------------------------------- plausible mistakes
 
 
-def test_majority_of_the_test_set():
-    result = judge(1, "majority_baseline", lambda train, test: np.bincount(test).max() / len(test))
+def test_baseline_of_the_test_set():
+    result = judge(
+        1, "most_frequent_baseline", lambda train, test: np.bincount(test).max() / len(test)
+    )
     assert result.status == "wrong" and "peeking" in result.message
 
 
@@ -409,9 +411,9 @@ def without(path, folder, **changes):
     if "number" in changes:
         del notebook["metadata"]["exercise"]
     for cell in notebook["cells"]:
-        if "majority_baseline" in cell["metadata"].get("tags", []):
+        if "most_frequent_baseline" in cell["metadata"].get("tags", []):
             cell["source"] = [
-                "def majority_baseline(training, test):\n",
+                "def most_frequent_baseline(training, test):\n",
                 "    return float((test == np.bincount(training).argmax()).mean())",
             ]
         if "tags" in changes:
@@ -427,7 +429,7 @@ def test_answers_are_found_without_metadata(tmp_path, dropped):
     exercise = course.read(without(source, tmp_path, **{dropped: True}))
     assert exercise.number == 1 and exercise.cells[0][0] == "setup"
     results = {result.task: result for result in course.check_notebook(exercise)}
-    assert results["majority_baseline"].status in (course.Status.right, course.Status.no_data)
+    assert results["most_frequent_baseline"].status in (course.Status.right, course.Status.no_data)
     assert not any("defines no function" in result.message for result in results.values())
 
 

@@ -89,14 +89,14 @@ def test_paths_that_are_not_utf8_can_be_printed():
 # --------------------------------------------------------------------------- a folder replaced
 
 
-def a_folder(path, text):
+def make_folder(path, text):
     path.mkdir()
     (path / "file").write_text(text)
     return path
 
 
-def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
-    target = a_folder(tmp_path / "site", "old")
+def test_a_folder_is_replaced_when_the_new_one_is_complete(tmp_path):
+    target = make_folder(tmp_path / "site", "old")
     with replace_folder(target) as new:
         (new / "file").write_text("new")
         assert (target / "file").read_text() == "old"
@@ -105,7 +105,7 @@ def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
 
 
 def test_an_error_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
-    target = a_folder(tmp_path / "site", "old")
+    target = make_folder(tmp_path / "site", "old")
 
     def write_half():
         with replace_folder(target) as new:
@@ -128,12 +128,12 @@ def test_an_error_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
     assert (target / "file").read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_what_a_kill_left_is_brought_back_or_removed(tmp_path):
+def test_the_folders_of_a_killed_process_are_restored_or_removed(tmp_path):
     target = tmp_path / "site"
-    a_folder(tmp_path / ".site.old", "old")
+    make_folder(tmp_path / ".site.old", "old")
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    a_folder(tmp_path / f".site.{ended.pid}.new", "half")
+    make_folder(tmp_path / f".site.{ended.pid}.new", "half")
     with replace_folder(target):
         assert (target / "file").read_text() == "old"
         assert not (tmp_path / f".site.{ended.pid}.new").exists()

@@ -1,4 +1,4 @@
-"""Figures and what they are computed from: the same by either way, and no label is stored."""
+"""Figures from evidence equal those computed directly, and no label is stored."""
 
 import json
 
@@ -31,7 +31,7 @@ def data():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_one_network_as_the_metric_and_its_bootstrap_say(data, name):
+def test_one_network_gives_the_metric_and_its_bootstrap_interval(data, name):
     labels, predicted, names = data
     kept = Evidence("x", resamples=500, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, metric=name, **FIGURE)
@@ -45,7 +45,7 @@ def test_one_network_as_the_metric_and_its_bootstrap_say(data, name):
     assert entry["n"] == N and "spread" not in entry
 
 
-def test_groups_are_drawn_whole(data):
+def test_whole_groups_are_resampled(data):
     labels, _, names = data
     subject = np.arange(N) // 30
     right = np.where(subject % 2, labels, (labels + 1) % K)  # half of the people are always right
@@ -66,7 +66,7 @@ def test_groups_cannot_be_identified_by_their_order(data):
     assert evidence.count_cells(rows, subject) == evidence.count_cells(rows, other)
 
 
-def test_images_without_a_label_count_nowhere_but_in_the_table(data):
+def test_images_without_a_label_count_only_in_the_table(data):
     labels, predicted, names = data
     some = np.where(labels == 3, -1, labels)
     kept = Evidence("x", resamples=100, seed=0)
@@ -102,11 +102,11 @@ def test_mean_spread_and_interval_over_seeds(data):
 def test_networks_that_agree_have_no_spread_and_the_interval_of_one(data):
     labels, predicted, names = data
     kept = Evidence("x", resamples=4000, seed=0)
-    one = kept.measured("one", labels, predicted[0], K, names=names, **FIGURE)
+    single = kept.measured("one", labels, predicted[0], K, names=names, **FIGURE)
     same = np.stack([predicted[0]] * 3)
-    many = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
-    assert many["spread"] == 0 and many["value"] == one["value"]
-    assert many["low"] == pytest.approx(one["low"], abs=0.4)
+    mean = kept.measured("k", labels, same, K, names=names, **FIGURE | {"of": ["a", "b", "c"]})
+    assert mean["spread"] == 0 and mean["value"] == single["value"]
+    assert mean["low"] == pytest.approx(single["low"], abs=0.4)
 
 
 def test_two_sets_of_images_may_not_share_a_name(data):
@@ -142,7 +142,7 @@ def test_calibration_is_the_expected_calibration_error(data):
     assert entry["spread"] == pytest.approx(np.std(values, ddof=1), abs=0.006)
 
 
-def test_intensities_as_they_are_computed_face_by_face():
+def test_intensities_equal_the_computation_face_by_face():
     rng = np.random.default_rng(5)
     targets = rng.random((400, 7)).astype(np.float32)
     values = np.clip(targets + rng.normal(0, 0.1, targets.shape), 0, 1).astype(np.float32)
@@ -166,18 +166,18 @@ def test_intensities_as_they_are_computed_face_by_face():
     assert figure("baseline_rmse")["value"] == pytest.approx(missed, abs=6e-4)
 
 
-def test_figures_are_computed_again_from_the_file_alone(data, tmp_path):
+def test_figures_are_recomputed_from_the_file_alone(data, tmp_path):
     labels, predicted, names = data
     kept = Evidence("40_x", resamples=300, seed=3)
     entry = kept.measured("a", labels, predicted[0], K, names=names, **FIGURE)
     kept.save(tmp_path)
     assert published.read_figures(tmp_path / "figures" / "40_x.json")["a"] == entry
     tables, recipes = evidence.read(tmp_path / "evidence" / "40_x.json")
-    how = recipes["a"]
-    again = evidence.value_of([tables[t] for t in how["tables"]], how["metric"], how["n"], 3)
+    recipe, found = recipes["a"], [tables[name] for name in recipes["a"]["tables"]]
+    again = evidence.value_of(found, recipe["metric"], recipe["n"], 3)
     for name in ("value", "low", "high"):
         assert round(again[name], 2) == entry[name]
-    # what the file holds is counts: K * K of them at most, and none a label for an image
+    # The file contains only counts, at most K * K, and no label of a single image.
     assert len(tables["net/probabilities/all/label"]["counts"]) <= K * K
 
 
@@ -191,7 +191,7 @@ def test_rows_of_images_are_found_again():
     assert evidence.chosen_by(None, names).all()
 
 
-def test_damaged_evidence_ends_in_a_sentence(tmp_path):
+def test_damaged_evidence_is_reported(tmp_path):
     file = tmp_path / "evidence.json"
     with pytest.raises(UserError, match=r"evidence.json is missing.*git checkout"):
         evidence.read(file)

@@ -1,4 +1,4 @@
-"""From the stages to the record and back: nothing of the user's is written over."""
+"""From the stages to the record and back: no file of the user is overwritten."""
 
 import base64
 import json
@@ -26,8 +26,8 @@ def rendered(path, *outputs):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
 
 
-def picture(content: bytes):
-    """A cell's output that shows a picture."""
+def image_output(content: bytes):
+    """A cell's output with an image."""
     data = {"image/png": base64.b64encode(content).decode()}
     return nbformat.v4.new_output("display_data", data=data)
 
@@ -39,7 +39,8 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(record_files, "build_folder", lambda study: build)
     monkeypatch.setattr(record_files, "record_folder", lambda study: record)
     monkeypatch.setattr(record_files, "load", lambda study: SimpleNamespace(publish_weights=True))
-    rendered(build / "30_train-fer13-7.ipynb", picture(b"drawing"), picture(b"curves"))
+    outputs = image_output(b"drawing"), image_output(b"curves")
+    rendered(build / "30_train-fer13-7.ipynb", *outputs)
     rendered(build / "40_evaluate_fer13.ipynb")
     rendered(build / "40_evaluate_fer13.pid7.running.ipynb")
     rendered(build / "teachers" / "25_teach-teacher-1.ipynb")
@@ -68,7 +69,7 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_report_holds_what_readers_and_verify_need(project):
+def test_the_report_has_everything_for_readers_and_verify(project):
     build, _ = project
     record_files.collect("x")
     assert files(build / "report") == {
@@ -78,13 +79,13 @@ def test_the_report_holds_what_readers_and_verify_need(project):
         "curves/fer13-7/loss.tsv", "weights/fer13-7.safetensors",
         "weights/ferplus-7.safetensors", "weights/ferplus-7-vgg.safetensors",
     }  # fmt: skip
-    tables, asked = evidence.read(build / "report" / "predictions" / "evidence.json")
-    assert set(tables) == {"a", "b"} and set(asked) == {"f", "g"}
+    tables, recipes = evidence.read(build / "report" / "predictions" / "evidence.json")
+    assert set(tables) == {"a", "b"} and set(recipes) == {"f", "g"}
     metrics = json.loads((build / "report" / "metrics.json").read_text())
     assert metrics == {key: 50 + place for place, key in enumerate(HEADLINES[:3])}
 
 
-def test_what_is_gone_from_the_study_is_gone_from_the_report(project):
+def test_a_notebook_removed_from_the_study_is_removed_from_the_report(project):
     build, _ = project
     record_files.collect("x")
     (build / "40_evaluate_fer13.ipynb").unlink()
@@ -92,7 +93,7 @@ def test_what_is_gone_from_the_study_is_gone_from_the_report(project):
     assert "notebooks/40_evaluate_fer13.ipynb" not in files(build / "report")
 
 
-def test_publish_replaces_the_record_whole(project):
+def test_publish_replaces_the_whole_record(project):
     build, record = project
     record_files.collect("x")
     (record / "notebooks").mkdir(parents=True)
@@ -115,7 +116,7 @@ def test_publish_refuses_a_missing_report_and_one_with_an_error(project):
         UserError, match=r"40_evaluate_fer13.ipynb contains an error .*ZeroDivision"
     ):
         record_files.publish("x")
-    assert files(record) == {"summary.json"}  # what was there is still there
+    assert files(record) == {"summary.json"}  # the old record is unchanged
 
 
 @pytest.fixture
@@ -128,35 +129,35 @@ def published(project):
     return build, record
 
 
-def test_restore_lays_everything_where_the_stages_look_for_it(published):
+def test_restore_copies_everything_to_where_the_stages_read_it(published):
     build, _ = published
     trained = build.with_name("trained")
     record_files.restore("x")
-    laid = files(build)
+    restored = files(build)
     assert {"fer13-7.safetensors", "intensity/ferplus-7-vgg/ferplus-7-vgg.safetensors",
             "predictions/fer13-7.npz", "folds/ckplus-7-subject.npz", "30_train-fer13-7.ipynb",
             "teachers/25_teach-teacher-1.ipynb",
-            "curves/fer13-7/plots/metrics/loss.tsv"} <= laid  # fmt: skip
-    pictures = build / "figures" / "30_train-fer13-7"
-    assert (pictures / "architecture.png").read_bytes() == b"drawing"
-    assert (pictures / "curves.png").read_bytes() == b"curves"
-    same = laid & files(trained)
+            "curves/fer13-7/plots/metrics/loss.tsv"} <= restored  # fmt: skip
+    images = build / "figures" / "30_train-fer13-7"
+    assert (images / "architecture.png").read_bytes() == b"drawing"
+    assert (images / "curves.png").read_bytes() == b"curves"
+    same = restored & files(trained)
     assert all((build / name).read_bytes() == (trained / name).read_bytes() for name in same)
-    record_files.restore("x")  # and once more, over its own files
-    assert files(build) == laid
+    record_files.restore("x")  # a second time, over its own files
+    assert files(build) == restored
 
 
-def test_restore_never_writes_over_a_training_of_the_user_s_own(published):
+def test_restore_never_overwrites_a_network_of_the_user(published):
     build, _ = published
-    own = build / "fer13-7.safetensors"
-    own.parent.mkdir(parents=True)
-    own.write_bytes(b"mine")
+    network = build / "fer13-7.safetensors"
+    network.parent.mkdir(parents=True)
+    network.write_bytes(b"the user's")
     with pytest.raises(UserError, match=r"network that you trained.*move .*x away first"):
         record_files.restore("x")
-    assert own.read_bytes() == b"mine" and files(build) == {"fer13-7.safetensors"}
+    assert network.read_bytes() == b"the user's" and files(build) == {"fer13-7.safetensors"}
 
 
-def test_restore_without_predictions_ends_in_a_sentence(project):
+def test_restore_without_predictions_is_reported(project):
     with pytest.raises(UserError, match=r"predictions is empty: restore it with `git checkout"):
         record_files.restore("x")
 

@@ -69,7 +69,7 @@ def read_images(folder: Path) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def film_frames(root: Path) -> list[np.ndarray]:
+def video_frames(root: Path) -> list[np.ndarray]:
     with av.open(str(root / "video" / "sample.mp4")) as video:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
@@ -83,9 +83,9 @@ def test_same_seed_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
 
 def test_another_seed_gives_other_faces(world: Path, tmp_path: Path) -> None:
     write_fer2013(tmp_path, SEED + 1, {"Training": 20})
-    ours, theirs = read_images(world / "fer2013")[:20], read_images(tmp_path)
-    same = (ours == theirs).all(axis=1)
-    assert same.sum() <= 1  # blank images look alike whatever the seed
+    before, after = read_images(world / "fer2013")[:20], read_images(tmp_path)
+    same = (before == after).all(axis=1)
+    assert same.sum() <= 1  # blank images are equal for every seed
 
 
 def test_a_row_does_not_depend_on_earlier_rows(world: Path) -> None:
@@ -116,9 +116,9 @@ def test_votes_are_ten_and_follow_the_class(world: Path) -> None:
     votes = table[list(FER_PLUS_COLUMNS)].to_numpy()
     assert (votes.sum(axis=1) == 10).all()
     strong = ((truth.intensity > 0.7) | (truth["class"] == "neutral")).to_numpy()
-    majority = FER_PLUS_TO_FER[votes[strong].argmax(axis=1)]
+    plurality = FER_PLUS_TO_FER[votes[strong].argmax(axis=1)]
     true_class = truth["class"][strong].map(FER_CLASSES.index).to_numpy()
-    assert (majority == true_class).mean() > 0.95
+    assert (plurality == true_class).mean() > 0.95
     no_face = (truth["class"] == "none").to_numpy()
     assert (votes[no_face, -1] == 10).all()
     assert (table["Image name"] == "").to_numpy().tolist() == no_face.tolist()
@@ -170,9 +170,9 @@ def test_copies_are_identical_and_nothing_else_is(world: Path) -> None:
 
 
 def test_subjects_are_in_one_split_only(plan: pd.DataFrame) -> None:
-    own = plan[plan.duplicate_of < 0]
-    people = [set(rows.identity) for _, rows in own.groupby("usage")]
-    assert all(one.isdisjoint(other) for one, other in combinations(people, 2))
+    originals = plan[plan.duplicate_of < 0]
+    subjects = [set(rows.identity) for _, rows in originals.groupby("usage")]
+    assert all(first.isdisjoint(second) for first, second in combinations(subjects, 2))
 
 
 def face_of(act: Actions) -> np.ndarray:
@@ -208,11 +208,12 @@ def test_frowning_lowers_and_grieving_raises_the_inner_brows() -> None:
 
 @pytest.mark.parametrize("name", [n for n in EXPRESSIONS if n != "neutral"])
 def test_an_expression_grows_with_its_intensity(name: str) -> None:
-    rest = face_of(Actions())
-    for look in EXPRESSIONS[name]:
-        steps = [np.abs(face_of(at_intensity(look, s)) - rest).mean() for s in (0, 0.25, 0.5, 1)]
-        assert steps[0] == 0
-        assert all(weak < strong for weak, strong in pairwise(steps)), (name, steps)
+    neutral = face_of(Actions())
+    for act in EXPRESSIONS[name]:
+        faces = [face_of(at_intensity(act, intensity)) for intensity in (0, 0.25, 0.5, 1)]
+        changes = [np.abs(face - neutral).mean() for face in faces]
+        assert changes[0] == 0
+        assert all(weak < strong for weak, strong in pairwise(changes)), (name, changes)
 
 
 def test_ckplus_tree_has_the_release_layout(world: Path) -> None:
@@ -246,10 +247,10 @@ def test_haar_finds_the_face_of_the_video_only_while_it_is_present(
     world: Path, haar: cv2.CascadeClassifier
 ) -> None:
     truth = read_truth(world / "video" / "sample_truth.csv")
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in film_frames(world)]
-    assert len(greys) == len(truth) == 60
-    assert greys[0].shape == (360, 480)
-    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in greys])
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_frames(world)]
+    assert len(grays) == len(truth) == 60
+    assert grays[0].shape == (360, 480)
+    found = np.array([len(haar.detectMultiScale(g, 1.1, 5, minSize=(60, 60))) for g in grays])
     present = truth.face_present.to_numpy() == 1
     assert 0.03 < (~present).mean() < 0.25
     assert (found[present] == 1).mean() >= 0.95

@@ -19,7 +19,7 @@ N = 300
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A record of one network on N drawn images, and the data behind it."""
+    """A record of one network on N synthetic images, and its data."""
     folder = tmp_path_factory.mktemp("record")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, N)
@@ -64,7 +64,7 @@ def states(record):
     return {verdict.key: verdict.state for verdict in verify(record)}
 
 
-def test_a_whole_record_is_computed_and_the_rest_is_named(record):
+def test_a_correct_record_is_reproduced_and_exceptions_are_listed(record):
     assert states(record) == {
         "fer13_7.private.accuracy": "computed", "fer13_7.private.ece": "computed",
         "model.parameters": "computed", "fer13.blank": "images",
@@ -123,7 +123,7 @@ def test_recorded_figures_name_their_commit(record):
     assert states(record)["seeds.x"] == "wrong"
 
 
-def test_a_missing_file_ends_in_a_sentence(record):
+def test_a_missing_file_is_reported(record):
     (record / "predictions" / "evidence.json").unlink()
     with pytest.raises(UserError, match=r"evidence.json is missing.*git checkout"):
         verify(record)
@@ -137,4 +137,4 @@ def test_with_the_data_the_counts_are_recounted(made):
     labels[:10] = (labels[:10] + 1) % 7
     other = Fer13(data.images, labels, data.usage, data.row, data.votes, data.duplicate_of_training)
     (wrong,) = verify_counts(folder, other, nobody)
-    assert wrong.state == "wrong" and "other counts" in wrong.reason
+    assert wrong.state == "wrong" and "counts of the labels" in wrong.reason

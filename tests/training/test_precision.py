@@ -90,8 +90,8 @@ def test_what_is_asked_for_is_taken(computer, monkeypatch):
 
 def test_emulated_bfloat16_is_told_with_the_measured_factor(computer, monkeypatch):
     computer(bfloat16=False)
-    monkeypatch.setattr(precision, "_seconds", lambda step: step() or next(times))
-    times = iter([0.9, 0.1])
+    times = iter([[1.0, 0.9], [0.1, 0.2]])
+    monkeypatch.setattr(precision, "repeat", lambda step, number: step() or next(times))
     asked = SETTINGS.model_copy(update={"precision": "bf16-mixed"})
     assert "bf16-mixed (cpu emulates it, 9.0 times as slow as 32-true here)" in precision.summary(
         asked, 8

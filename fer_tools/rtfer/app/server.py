@@ -19,7 +19,6 @@ from starlette.middleware import Middleware
 
 from fer_lib.data.images import SUFFIXES as IMAGE_SUFFIXES
 from fer_lib.errors import UserError
-from fer_lib.faces.detection import find_detector
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.app.guard import OwnPageOnly, forget_proxies, look_nothing_up
 from fer_tools.rtfer.app.sessions import (
@@ -37,6 +36,7 @@ from fer_tools.rtfer.app.sessions import (
     new_folder,
 )
 from fer_tools.rtfer.defaults import DETECTOR, SMOOTHING_SECONDS
+from fer_tools.rtfer.detectors import find_detector
 from fer_tools.rtfer.video_reader import SUFFIXES as VIDEO_SUFFIXES
 
 ADDRESS = "127.0.0.1"

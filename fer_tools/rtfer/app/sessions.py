@@ -24,7 +24,6 @@ import pandas as pd
 from fer_lib.data.images import read_rgb
 from fer_lib.errors import UserError
 from fer_lib.evaluation.intensity import TASKS_WITH_INTENSITIES
-from fer_lib.faces.detection import available_detectors, find_detector
 from fer_lib.labels import FER_CLASSES, TASKS
 from fer_lib.paths import build_folder
 from fer_lib.processes import runs
@@ -32,6 +31,7 @@ from fer_tools.inference.recognizer import Recognizer, find_weights
 from fer_tools.rtfer.analyze import describe_faces, without_brief_faces
 from fer_tools.rtfer.app import page
 from fer_tools.rtfer.defaults import MODEL, SMALLEST_FACE, SMALLEST_IN_IMAGE
+from fer_tools.rtfer.detectors import available_detectors, find_detector
 from fer_tools.rtfer.engine import Engine, FaceObservation, analyze
 from fer_tools.rtfer.html_report import figure, write_page
 from fer_tools.rtfer.session import CAVEAT, summarize
