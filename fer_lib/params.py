@@ -259,7 +259,7 @@ class CarryOver(Section):
 class Study(Section):
     """One study: where its raw data lies, and one section a stage.
 
-    `further_seeds` are trained beside the published one, to see how much of a figure is chance.
+    `further_seeds` are trained beside the published one, to measure the variance over seeds.
     """
 
     raw: Path
@@ -327,7 +327,7 @@ def read_yaml(file: Path) -> dict:
 
     Raises:
         UserError: if it is missing, no plain file, not UTF-8, no YAML, no mapping, or names
-            something twice in the same place (of which YAML readers drop one in silence).
+            something twice in the same place (of which YAML readers silently drop one).
     """
     if not file.is_file():  # a pipe would be waited for
         raise UserError(f"{file} is missing: restore it with `git checkout {file.name}`.")

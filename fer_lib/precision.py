@@ -40,7 +40,7 @@ def native_bfloat16(device: str) -> bool:
     """Whether the device multiplies bfloat16 itself, so that it is faster than float32.
 
     For "mps" the answer is no: nothing is known to be gained there. On a CPU it honors the
-    variables that make PyTorch take an older one for granted, `ATEN_CPU_CAPABILITY` and
+    variables that make PyTorch assume an older one, `ATEN_CPU_CAPABILITY` and
     `ONEDNN_MAX_CPU_ISA`.
     """
     if device == "cuda":

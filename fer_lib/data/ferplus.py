@@ -64,6 +64,23 @@ def plurality(votes: np.ndarray) -> np.ndarray:
     return np.where(clear, FER_PLUS_TO_FER[votes.argmax(axis=1)], -1)
 
 
+def majority(votes: np.ndarray) -> np.ndarray:
+    """The class that FER+'s own majority rule gives, as a FER2013 label.
+
+    As the code of Barsoum et al. (2016) has it: a tag with a single vote does not count, and the
+    winner needs more than half of the votes that remain.
+
+    Args:
+        votes: (N, 10) int, in the order of `labels.FER_PLUS_COLUMNS`.
+
+    Returns:
+        (N,) int64; -1 where contempt, unknown or not-a-face wins, or nobody.
+    """
+    counted = np.where(votes > 1, votes, 0)
+    won = 2 * counted.max(axis=1) > counted.sum(axis=1)
+    return np.where(won, FER_PLUS_TO_FER[counted.argmax(axis=1)], -1)
+
+
 def not_a_face(votes: np.ndarray) -> np.ndarray:
     """Positions of images with "not a face" votes, most votes first: (F,) int64."""
     column = votes[:, FER_PLUS_COLUMNS.index("NF")]

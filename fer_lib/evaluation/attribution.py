@@ -119,6 +119,38 @@ def attention(encoder: nn.Module, images: Tensor) -> dict[str, Attention]:
     }
 
 
+class _Constant(nn.Module):
+    """Attention weights that do not depend on the face."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, _x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same weights for any input."""
+        return self.weights
+
+
+def with_constant_attention(
+    model: nn.Module, *, spatial: Tensor | None = None, channels: Sequence[Tensor] | None = None
+) -> nn.Module:
+    """A copy of a network whose CBAMs weigh all faces alike.
+
+    Args:
+        model: not changed.
+        spatial: weights of the positions, broadcastable to (B, 1, H, W), such as a single 1; None
+            leaves spatial attention as it is.
+        channels: for each CBAM, in the order of the network, weights (C,); None leaves them.
+    """
+    copied = copy.deepcopy(model)
+    for number, block in enumerate(m for m in copied.modules() if isinstance(m, CBAM)):
+        if spatial is not None:
+            block.spatial = _Constant(spatial)  # type: ignore[assignment]
+        if channels is not None:
+            block.channel = _Constant(channels[number][None, :, None, None])  # type: ignore[assignment]
+    return copied
+
+
 def eta_squared(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Fraction of the variance that lies between groups, as in a one-way analysis of variance.
 

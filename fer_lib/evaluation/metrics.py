@@ -129,6 +129,46 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def exact_interval(rate: float, trials: float) -> tuple[float, float]:
+    """The 95 % interval of Clopper and Pearson (1934) of a binomial proportion.
+
+    Where almost nothing goes wrong, a bootstrap cannot draw an error that was not seen; without
+    any error its interval has no width. This one has.
+
+    Args:
+        rate: in [0, 1].
+        trials: at least 1; of grouped images `effective_trials`, so not always a whole number.
+    """
+    from scipy.stats import beta
+
+    right, wrong = rate * trials, (1 - rate) * trials
+    low = beta.ppf(0.025, right, wrong + 1) if right > 0 else 0.0
+    high = beta.ppf(0.975, right + 1, wrong) if wrong > 0 else 1.0
+    return float(low), float(high)
+
+
+def effective_trials(wrong: np.ndarray, images: np.ndarray) -> float:
+    """How many independent images grouped ones are worth (Korn and Graubard 1998).
+
+    The variance that the binomial would have with one trial an image, divided by the variance
+    between the groups. With errors in fewer than two groups nothing is known of the latter, so a
+    group counts as one trial: the least that it can be worth.
+
+    Args:
+        wrong: (G,) images in error of each group, such as a subject; fractions are allowed.
+        images: (G,) images of each group.
+
+    Returns:
+        From G to the number of images.
+    """
+    groups, total = len(images), images.sum()
+    if (wrong > 0).sum() < 2:
+        return float(groups)
+    rate = wrong.sum() / total
+    between = groups / (groups - 1) * ((wrong - rate * images) ** 2).sum() / total**2
+    return float(np.clip(rate * (1 - rate) / between, groups, total))
+
+
 def mean_interval(
     values: np.ndarray, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

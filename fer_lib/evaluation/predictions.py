@@ -3,7 +3,7 @@
 Every figure of an evaluation is computed from these files, so notebooks can be rerun without any
 training, and a reader can check a figure without data or GPU. Probabilities are float16; an image
 is named by its row in FER2013, by its sequence and frame in CK+, or by its place in another
-collection (`data/collections.py`). The files hold no image and no label.
+collection (`fer_tools/carry_over`). The files hold no image and no label.
 """
 
 import json

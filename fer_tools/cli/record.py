@@ -49,13 +49,21 @@ def publish(
 ) -> None:
     """Copy the report of the last run, build/STUDY/report, to the record in reports/STUDY.
 
+    Where a figure of the test set has changed, studies/versions.csv gets one more version.
+
     ```text
     fer record publish paper
     ```
     """
+    from fer_lib.evaluation.published import read_figures
+    from fer_lib.training.checkpoints import code_commit
     from fer_tools.record import files as record_files
+    from fer_tools.record.versions import add_version
 
-    typer.echo(f"Written: {record_files.publish(study)}; review it, then commit it.")
+    record = record_files.publish(study)
+    if add_version(study, read_figures(record / "summary.json"), code_commit()):
+        typer.echo("studies/versions.csv has one more version: say in it what has changed.")
+    typer.echo(f"Written: {record}; review it, then commit it.")
 
 
 @app.command()

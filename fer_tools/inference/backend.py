@@ -49,7 +49,7 @@ class Backend(Protocol):
 
     @property
     def card(self) -> Card:
-        """What the file says of itself."""
+        """The model card in its file."""
 
     @property
     def parameters(self) -> int:

@@ -28,7 +28,7 @@ class OnnxBackend:
     Attributes:
         session: maps `INPUT` (N, 48, 48) uint8 to `OUTPUT` (N, C) float32, and to `INTENSITIES`
             (N, C) float32 if the model gives them.
-        card: what the file says of itself.
+        card: the model card in the file.
         parameters: number of trained values.
     """
 
@@ -100,7 +100,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             path, session_options(), providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # ONNX Runtime's errors share no class of their own
+    except Exception as error:  # ONNX Runtime's errors share no base class
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} is damaged, cut short, or no ONNX file ({reason}): write it again with "
@@ -110,8 +110,8 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 def _fits(session: onnxruntime.InferenceSession, outputs: list[str], classes: int) -> bool:
     """Whether the network takes faces and gives these outputs, one number a class."""
-    inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
-    found = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
+    found = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     return inputs == [(INPUT, "tensor(uint8)", [SIDE, SIDE])] and found == [
         (name, "tensor(float)", [classes]) for name in outputs
     ]

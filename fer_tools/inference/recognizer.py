@@ -68,7 +68,7 @@ class Recognizer:
 
     @property
     def card(self) -> "Card":
-        """What the file says of itself."""
+        """The model card in its file."""
         return self.backend.card
 
     @property
@@ -165,22 +165,22 @@ class Recognizer:
         return "\n".join(lines)
 
 
-def _average(one: Prediction, other: Prediction) -> Prediction:
+def _average(first: Prediction, second: Prediction) -> Prediction:
     """The mean of both predictions' logits, as probabilities and intensities."""
     # A logarithm is the logit up to a constant of its row, which the softmax removes.
     tiny = np.finfo(np.float32).tiny
-    logits = np.log(np.maximum([one.probabilities, other.probabilities], tiny)).mean(axis=0)
+    logits = np.log(np.maximum([first.probabilities, second.probabilities], tiny)).mean(axis=0)
     intensities = None
-    if one.intensities is not None and other.intensities is not None:
-        inner = np.clip([one.intensities, other.intensities], 1e-7, 1 - 1e-7)
+    if first.intensities is not None and second.intensities is not None:
+        inner = np.clip([first.intensities, second.intensities], 1e-7, 1 - 1e-7)
         intensities = expit(logit(inner).mean(axis=0))
-    return Prediction(one.classes, softmax(logits, axis=1), intensities)
+    return Prediction(first.classes, softmax(logits, axis=1), intensities)
 
 
 def find_weights(name_or_path: str | Path) -> Path:
     """The weights file of a model's name, or the path itself.
 
-    A name is looked for first among the user's own runs of the paper study (`build/paper`), then
+    A name is searched first among the user's runs of the paper study (`build/paper`), then
     among the published weights (`reports/paper/weights`), then in the sample study
     (`build/sample`), whose drawn faces are no people.
 

@@ -21,6 +21,7 @@ from fer_lib.files import whole
 from fer_lib.labels import LEFT_OUT
 
 BINS = 15  # of the expected calibration error
+FEW = 20  # errors: in fewer groups the interval is exact, since a bootstrap would be too narrow
 
 
 class Evidence:
@@ -60,11 +61,12 @@ class Evidence:
         groups: np.ndarray | None = None,
         **about,
     ) -> dict:
-        """A figure in percent with its 95 % bootstrap interval, published under `key`.
+        """A figure in percent with its 95 % interval, published under `key`.
 
-        The interval covers the choice of test images (or subjects). Of several networks the figure
-        is the mean, and its spread their standard deviation (divisor S - 1); all networks are
-        evaluated on the same resampled images.
+        The interval covers the choice of test images (or subjects): a bootstrap's, or for an
+        accuracy with fewer than `FEW` images (or subjects) in error that of `exact_interval`. Of
+        several networks the figure is the mean, and its spread their standard deviation (divisor
+        S - 1); all networks are evaluated on the same resampled images.
 
         Args:
             key: such as "fer13_7.private.accuracy".
@@ -166,6 +168,24 @@ class Evidence:
         }  # fmt: skip
         return self._publish(key, {f"{of}/intensities/{where}": table}, metric, about)
 
+    def mean(
+        self, key: str, values: np.ndarray, *, of: str, where: str, unit: str = "score", **about
+    ) -> dict:
+        """The mean of a value of each image, with its 95 % bootstrap interval.
+
+        Args:
+            values: (N,) float, such as the negative log-likelihood of each label, or the difference
+                of two networks, in which images are paired.
+            of: what it is computed from; with `where` it names the table.
+            where: which images.
+            unit: "score", or "percent" for values of which 1 is 100 %.
+        """
+        found, counts = np.unique(values.round(4), return_counts=True)  # sorted: none is identified
+        table = {
+            "kind": "values", "unit": unit, "values": found.tolist(), "counts": counts.tolist()
+        }  # fmt: skip
+        return self._publish(key, {f"{of}/{where}": table}, "mean", about)
+
     def leak(self, key: str, fraction: float, *, of: str, unit: str, **about) -> dict:
         """The fraction of test images whose `unit` is also in training, from the folds alone."""
         entry = published.figure(100 * fraction, unit="percent", stage=self.stage, **about)
@@ -190,7 +210,9 @@ class Evidence:
         recipe = {"tables": list(tables), "metric": metric, "n": self.resamples, "seed": self.seed}
         self.recipes[key] = recipe
         found = value_of(list(tables.values()), metric, self.resamples, self.seed)
-        unit = "percent" if tables[next(iter(tables))]["kind"] != "intensity" else "score"
+        table = next(iter(tables.values()))
+        unit = {"intensity": "score", "values": table.get("unit")}.get(table["kind"], "percent")
+        unit = "images" if metric.startswith("count.") else unit
         self.figures[key] = published.figure(**found, **about, unit=unit, stage=self.stage)  # type: ignore[arg-type]
         return self.figures[key]
 
@@ -225,8 +247,9 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
         tables: one; for "ece" one per network.
         metric: "accuracy", "macro_f1", "macro_recall", "recall.K", "predicted.K" (how often
             class K is predicted), "share.K" (the fraction of label K among labels above 0),
-            "worst_tenth" and "best_tenth" (the accuracy of those groups), "difference.METRIC" (of
-            two tables), "ece", or those of `Evidence.intensity`.
+            "count.K" (how many images have label K), "worst_tenth" and "best_tenth" (the accuracy
+            of those groups), "difference.METRIC" (of two tables), "ece", "mean", or those of
+            `Evidence.intensity`.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -242,6 +265,8 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
         errors = np.array([_ece(table) for table in tables])
         found = {"value": 100 * errors.mean(), "n": sum(tables[0]["images_in_bin"])}
         return found | ({"spread": 100 * errors.std(ddof=1)} if len(errors) > 1 else {})
+    if kind == "values" and metric == "mean":
+        return _of_values(tables[0], resamples, seed)
     if kind == "intensity":
         return _of_intensities(tables[0], metric, resamples, seed)
     raise UserError(
@@ -253,11 +278,21 @@ def value_of(tables: Sequence[dict], metric: str, resamples: int, seed: int) -> 
 def _of_counts(table: Mapping, metric: str, resamples: int, seed: int) -> dict[str, float]:
     if metric in ("worst_tenth", "best_tenth"):
         return _tenth(table, metric)
+    cells, counts = _labelled(table)
+    total = counts.sum(axis=0)
+    if metric.startswith("count."):
+        return {"value": int(total[cells[:, 0] == int(metric[6:])].sum()), "n": int(total.sum())}
     n, values, drawn = _values_and_draws(table, metric, resamples, seed)
     found = {"value": 100 * values.mean(), "n": n}
     if drawn is None:
         return found
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    if metric.startswith("recall."):
+        found["n"] = int(total[cells[:, 0] == int(metric[7:])].sum())
+    trials = _trials_where_few_err(cells, counts) if metric == "accuracy" else None
+    if trials:
+        low, high = metrics.exact_interval(float(values.mean()), trials)
+    else:
+        low, high = np.nanpercentile(drawn, [2.5, 97.5])
     found |= {"low": 100 * float(low), "high": 100 * float(high)}
     return found | ({"spread": 100 * values.std(ddof=1)} if len(values) > 1 else {})
 
@@ -310,6 +345,17 @@ def _labelled(table: Mapping) -> tuple[np.ndarray, np.ndarray]:
     return cells[kept], counts[:, kept]
 
 
+def _trials_where_few_err(cells: np.ndarray, counts: np.ndarray) -> float | None:
+    """Trials of an exact interval; None where `FEW` groups (or images) or more are in error."""
+    failures = (cells[:, 1:] != cells[:, :1]).mean(axis=1)  # of a cell: by how many networks
+    if len(counts) == 1:
+        return float(counts.sum()) if counts[0, failures > 0].sum() < FEW else None
+    wrong = counts @ failures
+    if (wrong > 0).sum() >= FEW:
+        return None
+    return metrics.effective_trials(wrong, counts.sum(axis=1))
+
+
 def _matrices(cells: np.ndarray, draws: np.ndarray, network: int, classes: int) -> np.ndarray:
     """(D, K, K) confusion matrices of one network, from counts of cells (D, C)."""
     place = cells[:, 0] * classes + cells[:, network]
@@ -334,6 +380,14 @@ def _metric(name: str) -> Callable[[np.ndarray], np.ndarray]:
 def _ece(table: Mapping) -> float:
     confidence, correct = np.array(table["confidence"]), np.array(table["right"])
     return float(np.abs(confidence - correct).sum() / sum(table["images_in_bin"]))
+
+
+def _of_values(table: Mapping, resamples: int, seed: int) -> dict[str, float]:
+    values = np.repeat(np.array(table["values"]), table["counts"])
+    low, high = metrics.mean_interval(values, resamples=resamples, seed=seed)
+    factor = 100 if table["unit"] == "percent" else 1
+    found = {"value": float(values.mean()), "low": low, "high": high}
+    return {name: factor * value for name, value in found.items()} | {"n": len(values)}
 
 
 def _of_intensities(table: Mapping, metric: str, resamples: int, seed: int) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from statistics import NormalDist
 
 import pandas as pd
 
 from fer_lib.errors import UserError
 from fer_lib.evaluation.published import DECIMALS, read_figures
+from fer_lib.paths import project_root
 
 # Name of a figure, what the paper states, and the key of this study's figure.
 PAPER_A = (
@@ -16,9 +18,11 @@ PAPER_A = (
      "fer13_7.private.accuracy_flip"),
     ("... without duplicates of training images", "not stated", "fer13_7.private_dedup.accuracy"),
     ("FER2013, 3 classes, PrivateTest", "not stated", "fer13_3.private.accuracy"),
-    ("FER2013, 3 classes, Public + Private", "81.08 % (split inferred)",
+    ("FER2013, 3 classes, Public + Private", "81.08 % (set inferred)",
      "fer13_3.public_private.accuracy"),
-    ("CK+, 7 classes, random folds", "96.77 % (split inferred)", "ckplus_7.random_split.accuracy"),
+    ("CK+, 7 classes, random folds", "96.77 % (data and split inferred)",
+     "ckplus_7.random_split.accuracy"),
+    ("CK+, 7 classes, folds by sequence", "not stated", "ckplus_7.sequence_10fold.accuracy"),
     ("CK+, 7 classes, folds by subject", "not stated", "ckplus_7.subject_10fold.accuracy"),
 )  # fmt: skip
 PAPER_B = (
@@ -136,19 +140,20 @@ def format_figure(entry: dict | None) -> str:
 
 
 def reproduction_table(figures: dict[str, dict], paper: str = "A") -> pd.DataFrame:
-    """Paper "A" or "B" compared with this study, one row per figure, with 95 % bootstrap intervals.
+    """Paper "A" or "B" compared with this study, one row per figure.
 
-    "this study" is the published network. "over seeds" is the mean over several seeds and their
-    spread, published under "seeds." and the same key; without any the column is omitted.
+    "over seeds" is the mean of several trainings and their standard deviation, published under
+    "seeds." and the same key; the column is left out where there is none. "published network" is
+    one of them, the first, with its 95 % interval over test images.
     """
     rows = []
     for name, stated, key in {"A": PAPER_A, "B": PAPER_B}[paper]:
         entry = figures.get(key)
         images = "" if entry is None or entry["unit"] == "values" else f"{entry['n']:,}"
         mean = format_figure(figures.get(f"seeds.{key}")).split(" (")[0]
-        rows.append((name, stated, format_figure(entry), mean, images, key))
+        rows.append((name, stated, mean, format_figure(entry), images, key))
     faces = {"A": "paper A (real faces)", "B": "paper B (its own faces)"}[paper]
-    columns = ["figure", faces, "this study", "over seeds", "images", "key"]
+    columns = ["figure", faces, "over seeds", "published network", "images", "key"]
     table = pd.DataFrame(rows, columns=columns)
     return table if (table["over seeds"] != "-").any() else table.drop(columns="over seeds")
 
@@ -183,3 +188,106 @@ def markdown_table(table: pd.DataFrame) -> str:
     """A table as GitHub Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# Test sets of which a figure of paper A could come: the figure, the images, how many they are.
+CANDIDATES = (
+    (96.77, "a random tenth of CK+48 without contempt (927 images)", 93),
+    (96.77, "a random fifth of the same images", 186),
+    (96.77, "three tenths of the same images", 279),
+    (96.77, "a random tenth of its 309 sequences", 31),
+    (96.77, "a random fifth of its 309 sequences", 62),
+    (96.77, "a random tenth of CK+48 with contempt (981 images)", 98),
+    (96.77, "a random fifth of CK+48 with contempt", 197),
+    (81.08, "PrivateTest without surprise", 3173),
+    (81.08, "PublicTest without surprise", 3174),
+    (81.08, "PublicTest and PrivateTest without surprise", 6347),
+    (81.08, "15 % of FER2013 without surprise (31,885 images)", 4783),
+    (81.08, "a fifth of the same images", 6377),
+    (81.08, "three tenths of the same images", 9565),
+)  # fmt: skip
+
+
+def candidates_table() -> pd.DataFrame:
+    """Which test sets give paper A's figures: the count of correct images that rounds to each.
+
+    "by chance" is how many of the denominators near this one hit a figure of two decimals at all:
+    the step between two counts is 100 / N points, so 0.01 N / 100 of the figures, at most all.
+    """
+    rows = [
+        (
+            f"{figure} %",
+            test_set,
+            f"{images:,}",
+            ", ".join(f"{count:,}" for count in counts_that_give(figure, images)) or "none",
+            f"{min(1, images / 10_000):.0%}",
+        )
+        for figure, test_set, images in CANDIDATES
+    ]
+    columns = ["paper A", "test set", "images", "correct images", "by chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def counts_that_give(percent: float, images: int) -> list[int]:
+    """Counts of correct images whose percentage rounds to `percent` (two decimals)."""
+    nearest = round(percent / 100 * images)
+    around = range(max(0, nearest - 1), min(images, nearest + 1) + 1)
+    return [count for count in around if round(100 * count / images, 2) == percent]
+
+
+def corrected_differences(parts: pd.DataFrame) -> pd.DataFrame:
+    """The variants of `reports/ablation/STUDY/parts.csv`, intervals corrected for their number.
+
+    Bonferroni (Dunn 1961): of m comparisons each interval has a level of 1 - 0.05 / m. A 95 %
+    interval is widened about its middle as that of a normal distribution.
+    """
+    compared = parts.dropna(subset=["difference"])
+    level = 1 - 0.05 / len(compared) / 2
+    factor = NormalDist().inv_cdf(level) / NormalDist().inv_cdf(0.975)
+    rows = []
+    for row in compared.itertuples():
+        half, middle = factor * (row.high - row.low) / 2, (row.high + row.low) / 2
+        low, high = middle - half, middle + half
+        clear = "yes" if row.clear == "yes" and low * high > 0 else "no"
+        interval = f"{low:+.1f} to {high:+.1f}"
+        rows.append(
+            (f"`{row.variant}`", f"{row.accuracy:.1f} %", f"{row.difference:+.1f}", interval, clear)
+        )
+    columns = ["variant", "accuracy", "difference", "corrected interval", "clear"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# A column of `studies/ablation/peers.csv`, its title, and the key of our figure.
+PEER_COLUMNS = {
+    "fer13_7.private": ("FER2013, 7 classes", "fer13_7.private.accuracy"),
+    "fer13_3.public_private": ("3 classes, Public + Private", "fer13_3.public_private.accuracy"),
+    "ferplus": ("against FER+", "fer13_7.private.fer_plus_majority.accuracy"),
+    "ckplus": ("CK+, zero-shot", "ckplus_7.zero_shot.accuracy"),
+}
+
+
+def peers_table(figures: dict[str, dict]) -> pd.DataFrame:
+    """Other networks on the same files, and ours: means over seeds where there are several.
+
+    Ours against FER+ are two networks: `fer13-7`, which learned FER2013's labels, and the one with
+    two heads, which learned from FER+ votes.
+    """
+    peers = pd.read_csv(project_root() / "studies" / "ablation" / "peers.csv")
+    ours: dict[str, object] = {
+        name: figures.get(f"seeds.{key}", figures[key])["value"]
+        for name, (_, key) in PEER_COLUMNS.items()
+    }
+    ours |= {"system": "**ours, `fer13-7`**", "parameters": figures["model.parameters"]["value"]}
+    heads = figures.get("ferplus_7_vgg.private.majority.accuracy")
+    two = {"system": "**ours, compact VGG with two heads, FER+ votes**"}
+    rows = [ours] + ([two | {"ferplus": heads["value"]}] if heads else [])
+    table = pd.concat([peers, pd.DataFrame(rows)], ignore_index=True)
+    shown = pd.DataFrame({"system": table.system})
+    shown["parameters"] = [f"{n / 1e6:.2f} M" if n > 0 else "" for n in table.parameters]
+    for name, (title, _) in PEER_COLUMNS.items():
+        best = table[name].max()
+        shown[title] = [
+            "" if pd.isna(v) else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in table[name]
+        ]
+    shown["ms a face"] = ["" if pd.isna(v) else f"{v:g}" for v in table.ms]
+    return shown

@@ -25,6 +25,7 @@ from fer_lib.progress import progress_bar
 from fer_tools.record import evidence
 from fer_tools.record.files import record_folder
 from fer_tools.record.report import HEADLINES
+from fer_tools.record.versions import changed
 
 TOLERANCE = 2e-3  # of a probability on another computer; float16 keeps three digits
 # Why a figure of a stage cannot be recomputed from predictions.
@@ -111,7 +112,7 @@ def verify(folder: Path) -> list[Verdict]:
             bar.update()
     missing = record.recipes.keys() - figures
     verdicts += [Verdict(key, "wrong", "is not published") for key in missing]
-    return verdicts + _headlines(folder, figures)
+    return verdicts + _headlines(folder, figures) + _versions(folder, figures)
 
 
 def _judge(key: str, entry: dict, record: Record, damaged: Mapping[str, str]) -> Verdict:
@@ -168,7 +169,7 @@ def mismatch(table: Mapping, stored: Mapping[str, Predictions]) -> str:
     Without labels only the number and the confidence of the predictions of each class can be
     compared.
     """
-    if table["kind"] == "intensity":
+    if table["kind"] in ("intensity", "values"):
         return ""
     for column, name in enumerate(table["networks"], 1):
         parts = [stored.get(part) for part in name.split("+")]
@@ -205,6 +206,13 @@ def _headlines(folder: Path, figures: Mapping[str, dict]) -> list[Verdict]:
     shown = json.loads((folder / "metrics.json").read_text())
     wanted = {key: figures[key]["value"] for key in HEADLINES if key in figures}
     return [] if shown == wanted else [Verdict("metrics.json", "wrong", "not summary.json's")]
+
+
+def _versions(folder: Path, figures: Mapping[str, dict]) -> list[Verdict]:
+    """Of a published record: is its last version in `studies/versions.csv` this one?"""
+    if folder.parent.name != "reports" or not changed(folder.name, figures):
+        return []
+    return [Verdict("studies/versions.csv", "wrong", "its last version is not this record")]
 
 
 def verify_counts(folder: Path, fer13: Fer13, ck: CkPlus) -> list[Verdict]:

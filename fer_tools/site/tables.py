@@ -90,7 +90,7 @@ def _comparison(paper: str, atlas: Atlas, study: str) -> str:
     for place, row in table.iterrows():
         if row.key in figures:
             link = f"figures.md#{anchor(study, row.key)}"
-            table.loc[place, "this study"] = f"[{row['this study']}]({link})"
+            table.loc[place, "published network"] = f"[{row['published network']}]({link})"
     table["notebook"] = [_stage(atlas, study, figures.get(key), "index") for key in table.key]
     return markdown_table(table.drop(columns="key"))
 

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from fer_lib.evaluation import attribution, embeddings
 from fer_lib.labels import FER_CLASSES
 from fer_lib.models.forward import standardize
-from fer_lib.models.msfernet import MSFERNet
+from fer_lib.models.msfernet import CBAM, MSFERNet
 from fer_lib.models.vgg import VggEncoder
 from fer_lib.params import Architecture, VggArchitecture
 from fer_lib.plots import attribution as attribution_plots
@@ -275,3 +275,21 @@ def test_figures_are_drawn_whole(kind, tmp_path):
         grey = np.asarray(image.convert("L"))
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     assert (edge > 250).all(), "something touches the border, so it may be clipped"
+
+
+def test_constant_attention_weighs_every_face_alike(model):
+    before = attribution.attention(model.encoder, FACES[:6])
+    ones = attribution.with_constant_attention(model, spatial=torch.ones(1))
+    halves = [torch.full_like(block.channels[0], 0.5) for block in before.values()]
+    flat = attribution.with_constant_attention(model, channels=halves)
+    x = standardize(FACES[:6])
+    with torch.no_grad():
+        logits = [network(x) for network in (model, ones, flat)]
+        for module in ones.modules():
+            if isinstance(module, CBAM):
+                assert (module.spatial(x) == 1).all()
+    assert len(before) == len(halves) > 1
+    assert not torch.allclose(logits[0], logits[1]) and not torch.allclose(logits[0], logits[2])
+    after = attribution.attention(model.encoder, FACES[:6])  # the network itself is as it was
+    for name, block in before.items():
+        assert torch.equal(block.spatial, after[name].spatial)

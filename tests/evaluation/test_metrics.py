@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
@@ -253,3 +254,23 @@ def test_the_interval_of_a_mean():
     low, high = metrics.mean_interval(np.append(values, np.nan))
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_images_of_a_group_that_fail_together_are_worth_one_trial():
+    images = np.full(200, 3)
+    together = np.where(np.arange(200) < 12, 3, 0)
+    assert metrics.effective_trials(together, images) == pytest.approx(200, rel=0.01)
+    apart = np.where(np.arange(200) < 36, 1, 0)  # never two in a group: worth no less than all
+    assert metrics.effective_trials(apart, images) == pytest.approx(600, rel=0.01)
+    assert metrics.effective_trials(np.zeros(200), images) == 200
+
+
+def test_the_exact_interval_is_scipy_s_and_covers_what_a_bootstrap_does_not():
+    for right, trials in ((0, 7), (7, 7), (97, 106)):
+        exact = binomtest(right, trials).proportion_ci(method="exact")
+        found = metrics.exact_interval(right / trials, trials)
+        np.testing.assert_allclose(found, (exact.low, exact.high), atol=1e-9)
+    rng = np.random.default_rng(0)
+    seen = rng.binomial(106, 0.985, 400) / 106  # a true rate near 1, as on CK+
+    covered = [low <= 0.985 <= high for low, high in (metrics.exact_interval(x, 106) for x in seen)]
+    assert np.mean(covered) > 0.94

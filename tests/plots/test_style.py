@@ -192,6 +192,10 @@ def test_verdicts_by_the_plurality():
     )
     plurality = ferplus.plurality(votes)
     assert plurality.tolist() == [3, -1, -1, -1, -1]
+    assert ferplus.majority(votes).tolist() == [3, -1, -1, -1, -1]
+    # single votes do not count: four of seven that remain are a majority, four of eight are none
+    some = np.array([[4, 3, 1, 1, 1, 0, 0, 0, 0, 0], [4, 4, 1, 1, 0, 0, 0, 0, 0, 0]])
+    assert ferplus.majority(some).tolist() == [6, -1]
     assert ferplus.not_a_face(votes).tolist() == [3]
     verdicts = gallery.verdicts(np.array([3, 3, 0, 0, 0]), np.array([0, 0, 0, 0, 0]), plurality)
     assert verdicts.tolist() == ["label"] + ["undecided"] * 4

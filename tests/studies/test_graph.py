@@ -95,8 +95,9 @@ def test_passed_names_stand_in_the_parameters_cell(name):
     assert len(marked) == 1
     namespace: dict = {}
     exec(marked[0].source, namespace)
-    # Without `seed` a stage takes the study's own.
-    assert passed | {"seed"} >= {n for n in namespace if not n.startswith("__")} >= passed
+    # Without `seed` a stage takes the study's own, and a parameter that is None need not be passed.
+    optional = {"seed"} | {name for name, value in namespace.items() if value is None}
+    assert passed | optional >= {n for n in namespace if not n.startswith("__")} >= passed
 
 
 @pytest.mark.parametrize("study", PARAMS["studies"])

@@ -11,7 +11,6 @@ from PIL import Image
 from fer_lib.data.arrays import LeftOut
 from fer_lib.data.audit import audit, image_groups
 from fer_lib.data.ckplus import read_ckplus
-from fer_lib.data.collections import READERS, folder_of
 from fer_lib.data.fer2013 import read_fer2013
 from fer_lib.data.ferplus import targets_from_votes
 from fer_lib.data.splits import random_folds, subject_folds, subjects_on_both_sides
@@ -21,6 +20,7 @@ from fer_lib.evaluation.published import read_figures
 from fer_lib.labels import CKPLUS_EMOTIONS, CKPLUS_TO_FER, FER_CLASSES, remap_valence
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.weights import load_model
+from fer_tools.carry_over.collections import READERS, folder_of
 
 RAW = Path(__file__).parents[2] / "data" / "raw"
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from fer_lib.evaluation import conditions, individuals, metrics, predictions
-from fer_lib.evaluation.conditions import CONDITIONS, Curve, limit, limit_with_interval
+from fer_lib.evaluation import individuals, metrics, predictions
 from fer_lib.models.card import Card
 from fer_lib.params import Architecture
+from fer_tools.carry_over import conditions
+from fer_tools.carry_over.conditions import CONDITIONS, Curve, limit, limit_with_interval
 
 RNG = np.random.default_rng(0)
 FACES = RNG.integers(30, 220, (12, 48, 48)).astype(np.uint8)

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lib.data.collections import Collection
 from fer_lib.evaluation import predictions
-from fer_lib.evaluation.conditions import Curve
 from fer_lib.evaluation.predictions import Predictions
 from fer_lib.models.card import Card
 from fer_lib.params import Architecture
-from fer_tools.record import carry_over, verify
+from fer_tools.carry_over import figures as carry_over
+from fer_tools.carry_over.collections import Collection
+from fer_tools.carry_over.conditions import Curve
+from fer_tools.record import verify
 from fer_tools.record.evidence import Evidence
 
 N = 120

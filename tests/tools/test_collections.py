@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_lib.data import collections
-from fer_lib.data.collections import read_collections, read_jaffe, read_kdef, read_rafdb
 from fer_lib.errors import UserError
 from fer_lib.labels import FER_CLASSES, JAFFE_EMOTIONS
+from fer_tools.carry_over import collections
+from fer_tools.carry_over.collections import read_collections, read_jaffe, read_kdef, read_rafdb
 from fer_tools.synthetic_faces.other_style import write_jaffe
 
 GREY = cv2.imencode(".jpg", np.full((32, 32), 90, np.uint8))[1].tobytes()

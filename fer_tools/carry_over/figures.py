@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fer_lib.data.collections import Collection
-from fer_lib.evaluation.conditions import Curve, limit_with_interval
 from fer_lib.evaluation.metrics import mean_interval
 from fer_lib.evaluation.predictions import Predictions
 from fer_lib.labels import FER_CLASSES, LEFT_OUT
+from fer_tools.carry_over.collections import Collection
+from fer_tools.carry_over.conditions import Curve, limit_with_interval
 from fer_tools.record.evidence import Evidence
 
 NO_FACE = len(FER_CLASSES)  # the class of an image in which no face was found
