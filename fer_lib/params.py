@@ -233,12 +233,6 @@ class Evaluation(Section):
     seed: Seed
 
 
-class Video(Section):
-    """From video to valence line."""
-
-    smoothing_seconds: NotNegative
-
-
 class CarryOver(Section):
     """Tests on faces from elsewhere: how many, and how long.
 
@@ -274,7 +268,6 @@ class Study(Section):
     intensity: dict[Literal["ferplus-7", "ferplus-7-vgg"], TwoHeadTraining]
     sequences: Sequences
     evaluation: Evaluation
-    video: Video
     carry_over: CarryOver
     publish_weights: bool
 

@@ -132,21 +132,24 @@ class _Constant(nn.Module):
 
 
 def with_constant_attention(
-    model: nn.Module, *, spatial: Tensor | None = None, channels: Sequence[Tensor] | None = None
+    model: nn.Module,
+    *,
+    spatial: Sequence[Tensor | None] = (),
+    channels: Sequence[Tensor] = (),
 ) -> nn.Module:
     """A copy of a network whose CBAMs weigh all faces alike.
 
     Args:
         model: not changed.
-        spatial: weights of the positions, broadcastable to (B, 1, H, W), such as a single 1; None
-            leaves spatial attention as it is.
-        channels: for each CBAM, in the order of the network, weights (C,); None leaves them.
+        spatial: for each CBAM, in the order of the network, weights of the positions, (H, W) or a
+            single 1; None leaves that one as it is. Empty leaves all.
+        channels: likewise weights (C,).
     """
     copied = copy.deepcopy(model)
     for number, block in enumerate(m for m in copied.modules() if isinstance(m, CBAM)):
-        if spatial is not None:
-            block.spatial = _Constant(spatial)  # type: ignore[assignment]
-        if channels is not None:
+        if spatial and (positions := spatial[number]) is not None:
+            block.spatial = _Constant(positions)  # type: ignore[assignment]
+        if channels:
             block.channel = _Constant(channels[number][None, :, None, None])  # type: ignore[assignment]
     return copied
 

@@ -30,7 +30,8 @@ def faces_to_learn(study: Study) -> float:
         distilled = len(teachers) * FORWARD if train.teacher_weight else 0.0
         runs += [train.epochs * (1 + distilled)] * (1 + len(study.further_seeds))
     runs += [train.epochs for train in study.intensity.values()]
-    folds = 2 * (study.ckplus.folds - 1) * (1 + len(study.further_seeds))  # two protocols
+    protocols = 3 + 2 * len(study.further_seeds)  # the third one with the first seed only
+    folds = protocols * (study.ckplus.folds - 1)
     return FACES * sum(runs) + SEQUENCE_FACES * folds * study.ckplus.training.epochs
 
 

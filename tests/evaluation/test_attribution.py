@@ -279,7 +279,7 @@ def test_figures_are_drawn_whole(kind, tmp_path):
 
 def test_constant_attention_weighs_every_face_alike(model):
     before = attribution.attention(model.encoder, FACES[:6])
-    ones = attribution.with_constant_attention(model, spatial=torch.ones(1))
+    ones = attribution.with_constant_attention(model, spatial=[torch.ones(1)] * len(before))
     halves = [torch.full_like(block.channels[0], 0.5) for block in before.values()]
     flat = attribution.with_constant_attention(model, channels=halves)
     x = standardize(FACES[:6])

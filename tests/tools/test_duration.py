@@ -20,12 +20,12 @@ def test_faces_of_every_run_are_counted():
             ),
         }
     )  # fmt: skip
-    folds = 2 * 5 * duration.SEQUENCE_FACES
-    assert duration.faces_to_learn(small) == duration.FACES * (2 + 3 + 10) + folds
+    fold = 5 * duration.SEQUENCE_FACES
+    assert duration.faces_to_learn(small) == duration.FACES * (2 + 3 + 10) + 3 * fold
     # A further seed trains all networks again except pretraining and the teachers.
     two_seeds = small.model_copy(update={"further_seeds": (2,)})
     more = duration.faces_to_learn(two_seeds) - duration.faces_to_learn(small)
-    assert more == duration.FACES * 10 + folds
+    assert more == duration.FACES * 10 + 2 * fold
     distilled = Training(epochs=10, teacher_weight=0.5, **common)
     with_teacher = small.model_copy(update={"train": {"fer13-7": distilled}})
     more = duration.faces_to_learn(with_teacher) - duration.faces_to_learn(small)
