@@ -4,7 +4,7 @@ import ast
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from imports import PACKAGES, ROOT, all_modules, imports, room
+from imports import PACKAGES, ROOT, all_modules, code_of, imports, module_file, room
 
 MODULES = all_modules()
 # What each room of the library may import beside the modules at its root.
@@ -73,3 +73,15 @@ def test_what_a_check_out_shows_first_is_the_study():
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
     assert {"notebooks", "fer_lib", "data", "reports", "tests"} <= folders
     assert not {"ablation", "benchmarks", "paper"} & folders
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_what_a_notebook_imports_is_there(path):
+    """A name that has moved shows here, and not only when the study runs."""
+    for node in ast.walk(ast.parse(code_of(path))):
+        if isinstance(node, ast.ImportFrom) and (file := module_file(node.module or "")):
+            tree = ast.parse(file.read_text())
+            names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+            names |= {getattr(n, "name", None) for n in tree.body}
+            missing = [alias.name for alias in node.names if alias.name not in names]
+            assert not missing, f"{node.module} has no {', '.join(missing)}"
