@@ -16,12 +16,12 @@ import torch
 
 from fer_lib.data.arrays import Fer13, load_ckplus, load_fer13
 from fer_lib.evaluation import predictions
-from fer_lib.evaluation.gallery import sample_unique
 from fer_lib.models.forward import predict_logits
 from fer_lib.models.weights import load_encoder, load_model, read_weights
 from fer_lib.params import Architecture, load
 from fer_lib.paths import build_folder, intensity_folder
 from fer_lib.progress import progress_bar
+from fer_tools.explain.gallery import sample_unique
 
 
 def main(study: str) -> None:

@@ -14,9 +14,10 @@ from fer_lib.data import ferplus
 from fer_lib.data.arrays import CkPlus, Fer13
 from fer_lib.data.audit import duplicate_of_training
 from fer_lib.errors import UserError
-from fer_lib.evaluation import calibration, gallery
+from fer_lib.evaluation import calibration
 from fer_lib.labels import FER_CLASSES, VALENCE_CLASSES
 from fer_lib.plots import style as plots
+from fer_tools.explain import gallery
 from studies.ablation.plots import pareto
 
 RNG = np.random.default_rng(0)

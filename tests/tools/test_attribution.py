@@ -7,14 +7,15 @@ import torch
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-from fer_lib.evaluation import attribution, embeddings
+from fer_lib.evaluation import embeddings
 from fer_lib.labels import FER_CLASSES
 from fer_lib.models.forward import standardize
 from fer_lib.models.msfernet import CBAM, MSFERNet
 from fer_lib.models.vgg import VggEncoder
 from fer_lib.params import Architecture, VggArchitecture
-from fer_lib.plots import attribution as attribution_plots
 from fer_lib.plots import style as plots
+from fer_tools.explain import attribution
+from fer_tools.explain import plots as attribution_plots
 from fer_tools.synthetic_faces.pairs import drawn_pairs
 
 SMALL = Architecture(first_width=8, second_width=8, widths=(12, 16, 16))
