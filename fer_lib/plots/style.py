@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-DPI = 110  # of saved figures: sharp on a screen, and a heat map below 60 kB
+DPI = 96  # of saved figures: sharp enough, and every clone carries all that were ever published
 COLORS = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
     "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
@@ -49,14 +49,16 @@ def use_style() -> None:
 def save(figure: Figure, path: Path) -> Figure:
     """Write `figure` as PNG without metadata, and return it.
 
-    256 colors halve the file without a visible difference: the style has about ten, and faces are
-    gray.
+    64 colors leave a third of the file without a visible difference: the style has about ten, and
+    faces are gray.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     full = BytesIO()
     figure.savefig(full, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
     with Image.open(full) as image:
-        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few = image.convert("RGB").quantize(
+            64, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE
+        )  # which keeps the color of a thin line beside a color map
     few.save(path, optimize=True)
     return figure
 

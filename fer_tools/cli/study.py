@@ -37,8 +37,13 @@ def study(
 
     The paper study needs FER2013 and CK+ under data/raw; data/README.md explains how to get them.
     """
+    from fer_lib.errors import UserError
     from fer_lib.paths import project_root
 
+    if published and name is Study.sample:
+        raise UserError(
+            "the sample study has no published networks: run `fer study sample`, in minutes."
+        )
     root = project_root()
     if name is Study.paper:
         from fer_lib.params import load

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from lines import shared_errors
 
+from fer_tools.rtfer.known_truth import correlated_noise, jump_trials
 from fer_tools.rtfer.smoothing import (
     DEFAULT_NOISE,
     LiveSmoother,
@@ -311,3 +312,25 @@ def test_stretches():
     assert stretches(present) == [slice(1, 3), slice(5, 6)]
     assert stretches(np.zeros(2, bool)) == [] and stretches(np.zeros(0, bool)) == []
     assert stretches(np.ones(2, bool)) == [slice(0, 2)]
+
+
+# --------------------------------------------------------------------------- lines made up
+
+
+def test_trials_find_jumps_and_no_others():
+    """Long jumps in independent noise are found; those of 0.2 s are not; a jump is not made up."""
+    noises = {name: correlated_noise(k, 0.06, seed=1) for name, k in (("none", 0), ("half", 0.5))}
+    trials = jump_trials(noises, (0.2, 1.5), count=4)
+    assert (trials["hits, %"].unstack()["1.5 s"] == 100).all()
+    assert (trials["hits, %"].unstack()["0.2 s"] < 50).all()
+    assert (trials["false alarms a minute"] <= 1).all()
+    assert trials["coverage, %"].between(80, 100).all()
+    jumpy = {"a jump in the noise": np.repeat([0.0, 0.5, 0.0], 500)}
+    assert (jump_trials(jumpy, (3.0,))["false alarms a minute"] > 0.5).all()
+
+
+def test_correlated_noise_is_as_correlated_as_it_says():
+    for correlation in (0, 0.5, 0.9):
+        noise = correlated_noise(correlation, 0.06, seed=2)
+        assert np.corrcoef(noise[1:], noise[:-1])[0, 1] == pytest.approx(correlation, abs=0.08)
+        assert noise.std() == pytest.approx(0.06, rel=0.25)

@@ -272,6 +272,13 @@ def test_study_sample_runs_dvc_and_returns_its_status(project):
     assert runs == [([sys.executable, "-m", "dvc", "repro"], root, scripts)]
 
 
+def test_the_sample_study_has_no_published_networks(project):
+    _, runs = project
+    result = fer("study", "sample", "--published")
+    assert result.exit_code == 2 and runs == []
+    assert "the sample study has no published networks" in result.stderr
+
+
 def test_study_paper_names_what_is_missing(project):
     root, runs = project
     result = fer("study", "paper")
