@@ -63,6 +63,7 @@ EXCEPTIONS = {
     ("course/unit-6.md", "majority"): ABOVE_HALF,
     ("data/README.md", "majority"): ABOVE_HALF,
     ("docs/data_ferplus.md", "majority"): ABOVE_HALF,
+    ("fer_tools/record/report.py", "majority"): ABOVE_HALF,  # FER+'s own rule, a figure's key
     ("tests/studies/test_real_data.py", "majority"): ABOVE_HALF,
 }
 

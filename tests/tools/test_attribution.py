@@ -138,12 +138,12 @@ def test_eta_squared():
 def test_the_highest_patches_are_occluded_and_nothing_else():
     scores = torch.zeros(1, 6, 6)
     scores[0, 1, 2], scores[0, 5, 5] = 2, 1
-    one, two = (attribution.occlude(FACES[:1], scores, count)[0] for count in (1, 2))
+    first, second = (attribution.occlude(FACES[:1], scores, count)[0] for count in (1, 2))
     gray = FACES[0].float().mean().round()
-    assert (one[8:16, 16:24] == gray).all() and (two[40:, 40:] == gray).all()
+    assert (first[8:16, 16:24] == gray).all() and (second[40:, 40:] == gray).all()
     untouched = torch.ones(48, 48, dtype=torch.bool)
     untouched[8:16, 16:24] = False
-    assert torch.equal(one[untouched], FACES[0][untouched])
+    assert torch.equal(first[untouched], FACES[0][untouched])
     assert torch.equal(attribution.occlude(FACES, torch.rand(70, 6, 6), 0), FACES)
     assert attribution.occlude(FACES, torch.rand(70, 6, 6), 36).float().std(dim=(1, 2)).max() == 0
 
