@@ -182,14 +182,20 @@ def kill_study(folder: Path, count: int, rng: random.Random) -> Counter[str]:
         clone = folder / name
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         command = [sys.executable, "-m", "dvc", "repro", "-q"]
+        environment = os.environ | {
+            "PYTHONPATH": str(clone),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
         with progress_bar(kills, "dvc repro", unit="kill") as bar:
             for _ in range(kills):
-                process = subprocess.Popen(command, cwd=clone, start_new_session=True)
+                process = subprocess.Popen(
+                    command, cwd=clone, env=environment, start_new_session=True
+                )
                 time.sleep(rng.uniform(2, 40))
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 bar.update()
-        subprocess.run(command, cwd=clone, check=True)
+        subprocess.run(command, cwd=clone, env=environment, check=True)
         report = clone / "build" / "sample" / "report" / "summary.json"
         results[name] = json.loads(report.read_text(encoding="utf-8"))
     same = results["killed"] == results["whole"]
