@@ -110,7 +110,7 @@ class Augmentation:
     """How far a face may be changed without changing what it expresses.
 
     Attributes:
-        flip: probability of a mirror image.
+        flip: probability of a horizontal flip.
         rotate: largest rotation, degrees, in both directions.
         shift: largest shift, as a fraction of the side, along both axes and in both directions.
         scale: largest change of size, as a fraction, in both directions.
@@ -279,7 +279,7 @@ class Study(Section):
     publish_weights: bool
 
     @model_validator(mode="after")
-    def _names_tell_apart(self) -> Self:
+    def _names_are_distinct(self) -> Self:
         for section in ("train", "intensity"):
             given, known = getattr(self, section), Study.model_fields[section].annotation
             if missing := [n for n in get_args(get_args(known)[0]) if n not in given]:

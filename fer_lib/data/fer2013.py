@@ -203,21 +203,21 @@ def _fail_at_first(
 def _pixels(chunk: pd.DataFrame, path: Path) -> np.ndarray:
     """The pixels column as (n, 48, 48) uint8."""
     rows = [
-        _numbers(text, f"{path}, line {line}")
+        _pixel_row(text, f"{path}, line {line}")
         for line, text in zip(chunk.index, chunk["pixels"], strict=True)
     ]
     return np.array(rows, dtype=np.uint8).reshape(-1, SIDE, SIDE)
 
 
-def _numbers(text: str, where: str) -> np.ndarray:
+def _pixel_row(text: str, where: str) -> np.ndarray:
     """One row's pixels as (PIXELS,) int64, or an error that names the first wrong one."""
     try:
         with warnings.catch_warnings(action="error"):  # numpy warns where it stops reading
-            numbers = np.fromstring(text, dtype=np.int64, sep=" ")
+            pixels = np.fromstring(text, dtype=np.int64, sep=" ")
     except (ValueError, DeprecationWarning):
-        numbers = np.zeros(0, dtype=np.int64)
-    if len(numbers) == PIXELS and numbers.min() >= 0 and numbers.max() <= 255:
-        return numbers
+        pixels = np.zeros(0, dtype=np.int64)
+    if len(pixels) == PIXELS and pixels.min() >= 0 and pixels.max() <= 255:
+        return pixels
     words = text.split()
     if len(words) != PIXELS:
         raise UserError(f"{where}: {len(words)} pixels, expected {PIXELS} (48x48): {REPAIR}")

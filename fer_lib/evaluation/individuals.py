@@ -22,7 +22,7 @@ def tenths(values: np.ndarray) -> tuple[float, float]:
 def by_chance(
     outcomes: np.ndarray, subject: np.ndarray, kind: np.ndarray, *, draws: int, seed: int
 ) -> np.ndarray:
-    """`by_subject` of subjects that do not differ: outcomes are dealt out anew among them.
+    """`by_subject` of subjects that do not differ: outcomes are permuted among them.
 
     Args:
         outcomes: (U,) of units that belong together, such as the fraction of a sequence's frames

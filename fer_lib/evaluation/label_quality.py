@@ -87,7 +87,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
 def nearest_hash(train: np.ndarray, test: np.ndarray) -> pd.DataFrame:
     """For each hash of `test` the closest of `train`: columns position (into train), bits."""
-    rows = [np.bitwise_count(train ^ one) for one in test]
+    rows = [np.bitwise_count(train ^ code) for code in test]
     return pd.DataFrame(
         [(int(row.argmin()), int(row.min())) for row in rows], columns=["position", "bits"]
     )

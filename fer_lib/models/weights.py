@@ -29,7 +29,7 @@ EXPONENTS = ".exponents"
 def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write a weights file, whole or not at all, with not a bit lost.
 
-    Numbers that eight bits or float16 hold exactly, as they do those of a finished training run,
+    Numbers that int8 or float16 hold exactly, as they do those of a finished training run,
     are stored so: a kernel `name` as int8 with its channels' exponents in `name.exponents`.
 
     Args:

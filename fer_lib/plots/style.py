@@ -31,7 +31,7 @@ FEW = 20  # images in a bin, below which its accuracy is uncertain
 def use_style() -> None:
     """Set fonts, colors and grid for all figures that follow."""
     small, large = 9.9, 10.8  # points: nine tenths of seaborn's sizes for notebooks
-    ours = {
+    settings = {
         "figure.dpi": DPI, "savefig.dpi": DPI, "figure.facecolor": "white",
         "figure.constrained_layout.use": True, "axes.titleweight": "bold",
         "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False,
@@ -43,7 +43,7 @@ def use_style() -> None:
         "font.size": large, "axes.labelsize": large, "legend.title_fontsize": large,
         "xtick.labelsize": small, "ytick.labelsize": small, "legend.fontsize": small,
     }  # fmt: skip
-    plt.style.use(["seaborn-v0_8-whitegrid", ours])
+    plt.style.use(["seaborn-v0_8-whitegrid", settings])
 
 
 def save(figure: Figure, path: Path) -> Figure:

@@ -24,19 +24,19 @@ def draw_numbers(faces: int, generator: torch.Generator) -> Tensor:
     return torch.rand(faces, DRAWS, generator=generator)
 
 
-def augment(images: Tensor, limits: Augmentation, numbers: Tensor) -> Tensor:
+def augment(images: Tensor, limits: Augmentation, draws: Tensor) -> Tensor:
     """Change every face of the batch at random, independently of the others.
 
     Args:
         images: (B, H, W) uint8 on any device.
         limits: of the changes.
-        numbers: (B, DRAWS) of `draw_numbers`, on the same device.
+        draws: (B, DRAWS) of `draw_numbers`, on the same device.
 
     Returns:
         (B, H, W) float32 in 0..255.
     """
     batch, height, width = images.shape
-    u, signed = numbers, 2 * numbers - 1
+    u, signed = draws, 2 * draws - 1
     x = images.float().unsqueeze(1) / 255
 
     angle = signed[:, 0] * math.radians(limits.rotate)

@@ -103,7 +103,7 @@ def read_jaffe(folder: Path) -> Collection:
         UserError: if an image is missing, comes twice, or has a name that JAFFE has not.
     """
     files = _images_in(folder, "JAFFE", "KA.AN1.39.tiff")
-    labels, people, numbers = [], [], dict[str, Path]()
+    labels, people, image_paths = [], [], dict[str, Path]()
     for file in files:
         match = JAFFE_NAME.fullmatch(file.stem)
         if match is None:
@@ -114,12 +114,12 @@ def read_jaffe(folder: Path) -> Collection:
         person, emotion, number = match.groups()
         labels.append(_emotion(file, emotion, JAFFE_EMOTIONS, "JAFFE"))
         people.append(_person(file, person, JAFFE_PEOPLE, "JAFFE"))
-        if number in numbers:
+        if number in image_paths:
             raise UserError(
-                f"{file} has the number {number} of {numbers[number].name}: keep the original one "
+                f"{file} has the number {number} of {image_paths[number].name}: keep the original one "
                 "of the two, and remove the other"
             )
-        numbers[number] = file
+        image_paths[number] = file
     _check_count(folder, len(files), JAFFE_IMAGES, "JAFFE")
     return _collection("JAFFE", files, labels, people)
 
@@ -222,7 +222,7 @@ def _read_rafdb_list(file: Path) -> dict[str, int]:
         if not RAFDB_NAME.fullmatch(name) or label.strip() not in list("1234567"):
             raise UserError(
                 f"{file}, line {number}: '{line.strip()[:40]}' is no image's name and a number "
-                "from 1 (surprise) to 7 (neutral): get the list again, or mend the line"
+                "from 1 (surprise) to 7 (neutral): get the list again, or correct the line"
             )
         if name in label_of:
             raise UserError(f"{file}, line {number}: {name} stands there twice: remove one line")

@@ -27,7 +27,12 @@ VIDEO_PROTOCOLS = {
 
 
 def publish(
-    evidence: Evidence, key: str, one: Collection, found: Predictions, metric: str, protocol: str
+    evidence: Evidence,
+    key: str,
+    collection: Collection,
+    found: Predictions,
+    metric: str,
+    protocol: str,
 ) -> dict:
     """One figure of a collection, `carry_over.KEY`, its interval over people where these are known.
 
@@ -37,35 +42,39 @@ def publish(
         metric: see `evidence.value_of`.
     """
     return evidence.measured(
-        f"carry_over.{key}", one.labels, found.predicted(), NO_FACE + 1,
-        of=found.about["network"], names=found.names, target="label", where=one.title,
-        groups=one.subject, metric=metric, split=one.title, protocol=f"zero-shot; {protocol}",
+        f"carry_over.{key}", collection.labels, found.predicted(), NO_FACE + 1,
+        of=found.about["network"], names=found.names, target="label", where=collection.title,
+        groups=collection.subject, metric=metric, split=collection.title, protocol=f"zero-shot; {protocol}",
         seeds=[found.about["seed"]],
     )  # fmt: skip
 
 
-def publish_zero_shot(evidence: Evidence, name: str, one: Collection, found: Predictions) -> None:
+def publish_zero_shot(
+    evidence: Evidence, name: str, collection: Collection, found: Predictions
+) -> None:
     """Accuracy, macro recall, recall of each emotion, images without a face, calibration error."""
-    publish(evidence, f"{name}.accuracy", one, found, "accuracy", LOST)
-    publish(evidence, f"{name}.macro_recall", one, found, "macro_recall", LOST)
+    publish(evidence, f"{name}.accuracy", collection, found, "accuracy", LOST)
+    publish(evidence, f"{name}.macro_recall", collection, found, "macro_recall", LOST)
     publish(
-        evidence, f"{name}.not_found", one, found, f"predicted.{NO_FACE}",
+        evidence, f"{name}.not_found", collection, found, f"predicted.{NO_FACE}",
         "images in which no face was found",
     )  # fmt: skip
-    for label in sorted(set(one.labels.tolist())):
+    for label in sorted(set(collection.labels.tolist())):
         emotion = FER_CLASSES[label]
         protocol = f"recall of {emotion}; {LOST}"
-        publish(evidence, f"{name}.recall.{emotion}", one, found, f"recall.{label}", protocol)
+        publish(
+            evidence, f"{name}.recall.{emotion}", collection, found, f"recall.{label}", protocol
+        )
     evidence.calibration(
-        f"carry_over.{name}.ece", one.labels, [found.output("probabilities")],
+        f"carry_over.{name}.ece", collection.labels, [found.output("probabilities")],
         of=[found.about["network"]], names=found.names, mask=found.predicted() < NO_FACE,
-        target="label", where=one.title, split=one.title, seeds=[found.about["seed"]],
+        target="label", where=collection.title, split=collection.title, seeds=[found.about["seed"]],
         protocol="expected calibration error, 15 bins, faces found; temperature of PublicTest",
     )  # fmt: skip
 
 
 def publish_drop(
-    evidence: Evidence, name: str, one: Collection, home: Predictions, labels: np.ndarray,
+    evidence: Evidence, name: str, collection: Collection, home: Predictions, labels: np.ndarray,
     private: np.ndarray,
 ) -> None:  # fmt: skip
     """What a collection has lost against PrivateTest: accuracy, and macro recall of its emotions.
@@ -76,11 +85,16 @@ def publish_drop(
         labels: (N,) of these.
         private: (N,) bool, which of them are of PrivateTest.
     """
-    about = {"split": one.title, "seeds": [home.about["seed"]]}
-    shared = np.where(np.isin(labels, one.labels), labels, LEFT_OUT)
+    about = {"split": collection.title, "seeds": [home.about["seed"]]}
+    shared = np.where(np.isin(labels, collection.labels), labels, LEFT_OUT)
     for reference, target, where, metric in (
         ("private.accuracy", labels, "PrivateTest", "accuracy"),
-        (f"{name}.private_macro_recall", shared, f"the emotions of {one.title}", "macro_recall"),
+        (
+            f"{name}.private_macro_recall",
+            shared,
+            f"the emotions of {collection.title}",
+            "macro_recall",
+        ),
     ):
         evidence.measured(
             f"carry_over.{reference}", target, home.predicted(), NO_FACE, of=home.about["network"],

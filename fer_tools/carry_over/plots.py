@@ -84,7 +84,7 @@ def conditions(curves: Sequence[DegradationCurve], chance: float) -> Figure:
     return figure
 
 
-def rest(values: Mapping[str, np.ndarray]) -> Figure:
+def at_rest(values: Mapping[str, np.ndarray]) -> Figure:
     """Valence of neutral faces: a histogram a group of people.
 
     Args:

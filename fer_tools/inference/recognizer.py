@@ -121,7 +121,7 @@ class Recognizer:
         Args:
             faces: (N, 48, 48) uint8 grey, framed as in FER2013 (`faces.crop_face`); N may be 0.
             flip: horizontal-flip test-time augmentation: average the logits with those of the
-                mirror images.
+                flipped images.
 
         Returns:
             Columns in the order of `classes`.

@@ -129,7 +129,7 @@ def published_files(record: Path, build: Path) -> Iterator[tuple[Path, Path]]:
         folder = build / "intensity" / file.stem if file.stem.startswith("ferplus") else build
         yield file, folder / file.name
     for file in sorted(record.glob("predictions/*")):
-        # Other collections are predicted anew by notebook 75, wherever they are.
+        # Other collections are predicted again by notebook 75, wherever they are.
         if file.name != "evidence.json" and "-zero-shot-" not in file.name:
             in_folds = file.name.startswith("ckplus-7-")
             yield file, build / ("folds" if in_folds else "predictions") / file.name

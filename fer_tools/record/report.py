@@ -273,14 +273,14 @@ def peers_table(figures: dict[str, dict]) -> pd.DataFrame:
     two heads, which learned from FER+ votes.
     """
     peers = pd.read_csv(project_root() / "studies" / "ablation" / "peers.csv")
-    ours: dict[str, object] = {
+    row: dict[str, object] = {
         name: figures.get(f"seeds.{key}", figures[key])["value"]
         for name, (_, key) in PEER_COLUMNS.items()
     }
-    ours |= {"system": "**ours, `fer13-7`**", "parameters": figures["model.parameters"]["value"]}
+    row |= {"system": "**ours, `fer13-7`**", "parameters": figures["model.parameters"]["value"]}
     heads = figures.get("ferplus_7_vgg.private.majority.accuracy")
     two = {"system": "**ours, compact VGG with two heads, FER+ votes**"}
-    rows = [ours] + ([two | {"ferplus": heads["value"]}] if heads else [])
+    rows = [row] + ([two | {"ferplus": heads["value"]}] if heads else [])
     table = pd.concat([peers, pd.DataFrame(rows)], ignore_index=True)
     shown = pd.DataFrame({"system": table.system})
     shown["parameters"] = [f"{n / 1e6:.2f} M" if n > 0 else "" for n in table.parameters]

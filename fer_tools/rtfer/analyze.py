@@ -179,7 +179,7 @@ def run(
                 except UserError as error:
                     not_written.append(str(error))
                     annotated.discard()  # makes room for the table
-            smaller.look(frame)
+            smaller.add_frame(frame)
             bar.update()
 
         table = analyze(
@@ -254,7 +254,7 @@ class _SmallerFaces:
         self._next = LOOK_EVERY / 2
         self.counts = {"frames_looked_at": 0, "with_smaller_faces": 0}
 
-    def look(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         if frame.time_s < self._next:
             return
         self._next = frame.time_s + LOOK_EVERY

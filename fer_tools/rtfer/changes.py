@@ -14,12 +14,12 @@ import ruptures
 SAMPLE = 0.1  # seconds: the line is searched as means over so long
 SHORTEST = 3  # samples: a level that lasts less is not searched for
 NEAR = 3  # samples on each side of a cut that must differ
-LEVEL = 20  # samples on each side at most from which a level is told: two seconds
+LEVEL = 20  # samples on each side at most from which a level is estimated: two seconds
 BRIDGED = 10  # samples: the face may be away for less than a second without hiding a jump
 LEAST_NOISE = 0.06  # of a second's mean, so that a long video does not show tiny changes
 MOST_SHARE = 0.6  # of the levels' difference that must happen at once
 TIMES_USUAL = 4.0  # robust standard deviations of such differences that a jump must exceed
-SLOWEST = 0.2  # seconds from frame to frame, above which jumps cannot be told from movement
+SLOWEST = 0.2  # seconds from frame to frame, above which jumps look like movement
 NORMAL_QUARTER = 0.3186  # first quartile of |N(0, 1)|
 BATCH = 0.5  # seconds, over which frames may share their errors
 
@@ -42,7 +42,7 @@ def interval_means(edges: np.ndarray, values: np.ndarray, width: float) -> np.nd
 
 
 def searchable(edges: np.ndarray) -> bool:
-    """Whether frames follow one another fast enough for jumps to be told from slow movement."""
+    """Whether frames follow one another fast enough to separate jumps from slow movement."""
     return len(edges) > 1 and float(np.median(np.diff(edges))) <= SLOWEST + 1e-9
 
 

@@ -85,7 +85,7 @@ def write_page(table: pd.DataFrame, facts_by_face: dict[int, dict], path: Path, 
     faces = "\n".join(_face_section(face, facts) for face, facts in facts_by_face.items())
     page = PAGE.format(
         title=escape(title), style=STYLE, figure=drawing, alt=escape(_alt(facts_by_face), True),
-        caveat=escape(CAVEAT), faces=faces or "<p>No face was seen: there is nothing to tell.</p>",
+        caveat=escape(CAVEAT), faces=faces or "<p>No face was seen: nothing to report.</p>",
         light=json.dumps(theme(False)), dark=json.dumps(theme(True)), thinned=_thinned(table),
     )  # fmt: skip
     with whole(path) as part:
@@ -248,9 +248,9 @@ def _face_section(face: int, facts: dict) -> str:
         for name, state in reversed(facts["states"].items())
         if name != "other" or state["share"]  # three classes leave none
     )
-    numbers = "".join(
+    measures = "".join(
         f"<dt>{name}</dt><dd><b>{_or_dash(facts[key], form)}</b> {meaning}</dd>"
-        for name, key, form, meaning in NUMBERS
+        for name, key, form, meaning in MEASURES
     )
     changes = "".join(
         f"<tr><td>{clock(c['time_s'])}</td><td>{c['before']:+.2f}</td><td>{c['after']:+.2f}</td>"
@@ -259,7 +259,7 @@ def _face_section(face: int, facts: dict) -> str:
     )
     table = CHANGES.format(rows=changes) if changes else ""
     return FACE.format(
-        face=face, summary=escape(summary), states=states, numbers=numbers, changes=table
+        face=face, summary=escape(summary), states=states, measures=measures, changes=table
     )
 
 
@@ -276,7 +276,7 @@ def _thinned(table: pd.DataFrame) -> str:
     return f" Of this long video one frame in {every} is drawn." if every > 1 else ""
 
 
-NUMBERS = (
+MEASURES = (
     ("Mean", "mean", "+.2f", "from -1 (negative) to +1 (positive)"),
     ("Spread", "sd", ".2f", "standard deviation of the seconds’ means"),
     ("Variability", "variability", ".3f", "mean squared step from second to second (MSSD)"),
@@ -289,7 +289,7 @@ FACE = """<section>
 <div class=columns>
 <table><caption>Mean probability while seen, and its 95&nbsp;% interval by chance</caption>
 {states}</table>
-<dl>{numbers}</dl>
+<dl>{measures}</dl>
 </div>
 {changes}
 </section>"""

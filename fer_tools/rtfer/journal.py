@@ -25,7 +25,7 @@ class Journal:
     Args:
         path: of the file; its folder exists.
         run: what makes two runs the same (input, model, settings), as JSON knows it.
-        resume: take the file's batches over; else it is begun anew.
+        resume: take the file's batches over; else it is started again.
 
     Attributes:
         batches: how many the file holds.
@@ -44,11 +44,11 @@ class Journal:
         if lines and json.loads(lines[0]) != run:
             raise UserError(
                 f"{short(path.parent.parent)} holds a run with another input, model or settings: "
-                "give the same ones, or leave --resume out to begin anew."
+                "give the same ones, or leave --resume out to begin again."
             )
         for line in lines[1:]:
             self._read(json.loads(line))
-        # Written anew: what was cut short is gone then.
+        # Rewritten: what was cut short is gone then.
         self._file = path.open("w", encoding="utf-8")
         self._file.writelines(f"{line}\n" for line in lines or [json.dumps(run)])
         self._file.flush()

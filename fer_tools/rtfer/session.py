@@ -25,7 +25,7 @@ FEW_FOR_INERTIA = 10  # seconds that a series must have to count for inertia ...
 LEAST_SECONDS = 60  # ... and all of them together
 JUMP = 4.0  # robust standard deviations by which neighbouring seconds of one series may differ
 NORMAL_MEDIAN = 0.6745  # median of |N(0, 1)|
-SLOWLY = 5.0  # seconds: means over so long tell slow movement
+SLOWLY = 5.0  # seconds: means over so long show slow movement
 LEAST_MOVEMENT = 0.3  # slow movement that the summary names
 SUMMARIZED = 3  # changes named in the summary, the largest
 SHORTEST = 120  # seconds below which an interval of a mean probability says too little
@@ -82,7 +82,7 @@ def describe(table: pd.DataFrame) -> dict:
         successive difference (MSSD); inertia, the lag-1 autocorrelation, in [-1, 1] (Koval et al.
         2015), and inertia_interval, [low, high], both None below a minute; slow_movement, the
         largest difference between means of five seconds within one level; changes_searched,
-        whether frames are close enough for jumps to be told from movement; change_points:
+        whether frames are close enough for jumps to be distinguished from movement; change_points:
         [{time_s, before, after}], the jumps, see `changes.change_points`.
 
     Raises:
@@ -124,7 +124,7 @@ def describe(table: pd.DataFrame) -> dict:
 def summarize(facts: dict, *, caveat: bool = True) -> str:
     """A short summary in plain language of what `describe` gives; ends in the caveat if wanted."""
     if not facts["frames_seen"]:
-        return f"The face was not seen: there is nothing to tell of {clock(facts['seconds'])}."
+        return f"The face was not seen: there is nothing to report of {clock(facts['seconds'])}."
     sentences = [_seen_sentence(facts), _states_sentence(facts["states"])]
     sentences.append(
         f"On the scale from -1 (negative) to +1 (positive) the mean is {facts['mean']:+.2f}."
@@ -136,7 +136,7 @@ def summarize(facts: dict, *, caveat: bool = True) -> str:
         low, high = facts["inertia_interval"]
         sentences.append(
             f"Inertia is {facts['inertia']:.2f} ({low:.2f} to {high:.2f}; 1: each second is like "
-            "the one before; 0: it tells nothing about the next)."
+            "the one before; 0: it predicts nothing about the next)."
         )
     sentences += [_changes_sentence(facts), _movement_sentence(facts), CAVEAT if caveat else ""]
     return " ".join(part for part in sentences if part)
@@ -146,9 +146,9 @@ def clock(seconds: float) -> str:
     """`8.4 s` below a minute, else `2:05` or `1:02:05`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds + 0.5), 60)
+    minutes, seconds_left = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{seconds_left:02}" if hours else f"{minutes}:{seconds_left:02}"
 
 
 def _on_every_frame(rows: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
@@ -219,7 +219,7 @@ def _slow_movement(edges: np.ndarray, values: np.ndarray, changes: list[dict[str
 
 
 def _unbroken(pairs: np.ndarray) -> list[np.ndarray]:
-    """Series of neighbouring seconds between gaps and jumps, without those too short to tell."""
+    """Series of neighbouring seconds between gaps and jumps, without those too short to judge."""
     if not len(pairs):
         return []
     largest = JUMP * float(np.median(np.abs(np.diff(pairs)))) / NORMAL_MEDIAN
@@ -240,7 +240,7 @@ def with_other(probabilities: np.ndarray) -> np.ndarray:
 def _states(
     edges: np.ndarray, probabilities: np.ndarray, seen: np.ndarray
 ) -> dict[str, dict[str, float | list[float] | None]]:
-    """Of (N, 3) probabilities: the mean of each state, and how far it may be off by chance.
+    """Of (N, 3) probabilities: the mean of each state, and its error by chance.
 
     Not the share of frames in which a state is the most probable: a face that is always neutral
     would be "positive" in a third of its frames when the frames are noisy.
@@ -324,7 +324,7 @@ def _states_sentence(states: dict) -> str:
 def _changes_sentence(facts: dict) -> str:
     changes = facts["change_points"]
     if not facts["changes_searched"]:
-        return "Jumps of its level cannot be told: that takes five frames a second."
+        return "Jumps of its level cannot be detected: that takes five frames a second."
     if not changes:
         return "Its level did not jump."
     largest = sorted(changes, key=lambda c: -abs(c["after"] - c["before"]))[:SUMMARIZED]

@@ -92,7 +92,7 @@ def smooth(time_s: np.ndarray, values: np.ndarray, seconds: float) -> tuple[np.n
     On made-up lines (truth constant, a ramp, a wave of 20 s or steps; noise of 0.06 whose
     neighbours are correlated by 0 to 0.8; 5 to 60 frames a second) level ± 1.96 sd holds the truth
     in 94 to 100 % of the frames where S is at least two frames, and in 86 to 100 % where it is one;
-    with a correlation of 0.95 in 88 %, for slow errors cannot be told from slow movement.
+    with a correlation of 0.95 in 88 %, for slow errors look like slow movement.
 
     Args:
         time_s: (N,) seconds, growing.

@@ -1,7 +1,7 @@
 """One person keeps one number from frame to frame.
 
 Boxes of a frame are matched with the last known ones by how much they overlap (Bewley et al. 2016,
-*SORT*, without its motion model: between two frames a filmed face moves by less than its width).
+*SORT*, without its motion model: between two frames a face moves by less than its width).
 A face is the same until it has been unseen for `MEMORY_S`, or the recording is cut.
 """
 
@@ -14,7 +14,7 @@ from fer_lib.faces.detection import Box
 MEMORY_S = 3.0  # so long a face may go unseen and keep its number ...
 MEMORY_STEPS = 3  # ... or so many steps between frames, where these are far apart
 LEAST_OVERLAP = 0.2  # below it two boxes are two faces
-# Of neighbouring frames, seen as thumbnails: in films of one scene colours differ by 0.1 at most,
+# Of neighbouring frames, seen as thumbnails: in videos of one scene colours differ by 0.1 at most,
 # and correlations are above 0.9, whatever moves.
 CUT_COLORS, CUT_CORRELATION = 0.3, 0.85
 THUMBNAIL = (64, 36)  # width and height, pixels
@@ -54,14 +54,14 @@ class Tracker:
             for number, seen in self._known.items()
             if time_s - seen[1] <= memory + 1e-6
         }
-        numbers = self._match(boxes)
+        face_ids = self._match(boxes)
         named = {}
         for place, box in enumerate(boxes):
-            if place not in numbers:
+            if place not in face_ids:
                 self._count += 1
-                numbers[place] = self._count
-            named[numbers[place]] = box
-            self._known[numbers[place]] = (box, time_s)
+                face_ids[place] = self._count
+            named[face_ids[place]] = box
+            self._known[face_ids[place]] = (box, time_s)
         return named
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""What can be said of a valence line: how it follows a truth, its course, the crops behind it.
+"""Evaluation of a valence line: how it follows a truth, its course, the crops behind it.
 
 The line itself comes from `engine.analyze`; here it has one row a frame, see `engine.largest_face`.
 """

@@ -343,7 +343,7 @@ class VideoWriter:
             self._error = self._error or error
 
     def _index_in_front(self) -> None:
-        """Copy the fragments, not encoded anew, to an ordinary file, then put it in its place."""
+        """Copy the fragments, not re-encoded, to an ordinary file, then put it in its place."""
         whole = self.path.with_suffix(".whole.mp4")
         try:
             with (

@@ -44,7 +44,7 @@ class Stream(IntEnum):
     OTHER_PERSON = 8
     OTHER_FACE = 9
     POSED = 10
-    REST = 11
+    NEUTRAL = 11
 
 
 def stream(seed: int, kind: Stream, index: int = 0) -> np.random.Generator:

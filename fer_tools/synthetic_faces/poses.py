@@ -54,7 +54,7 @@ def people_at_rest(seed: int, people: int, each: int) -> tuple[np.ndarray, np.nd
     images = []
     for person in range(people):
         for take in range(each):
-            rng = stream(seed, Stream.REST, 100 * person + take)
+            rng = stream(seed, Stream.NEUTRAL, 100 * person + take)
             images.append(_draw(seed, person, take, twitch(Actions(), rng, 0.02), rng.normal(0, 5)))
     return np.stack(images), np.repeat(np.arange(people), each)
 

@@ -229,7 +229,7 @@ def write_videos(folder: Path, seed: int, count: int, seconds: float) -> list[Pa
     """Write videos of people who differ, `drawn_1.mp4` ..., each with `drawn_1_truth.csv`.
 
     H.264, 480 x 360, 15 frames per second. The encoder runs on one thread and writes no version, so
-    that the bytes are the same with the same PyAV. Each tells `STORY` with other negative emotions.
+    that the bytes are the same with the same PyAV. Each shows `STORY` with other negative emotions.
 
     Args:
         folder: created if missing.
@@ -241,8 +241,8 @@ def write_videos(folder: Path, seed: int, count: int, seconds: float) -> list[Pa
     for number, name in enumerate(names, start=1):
         rng = stream(seed, Stream.VIDEO, number)
         turn = NEGATIVE[number % len(NEGATIVE) :] + NEGATIVE[: number % len(NEGATIVE)]
-        told = dict(zip(NEGATIVE, turn, strict=True))
-        story = tuple((at, told.get(emotion, emotion), level) for at, emotion, level in STORY)
+        replaced = dict(zip(NEGATIVE, turn, strict=True))
+        story = tuple((at, replaced.get(emotion, emotion), level) for at, emotion, level in STORY)
         _write_video(folder, name, video_truth(seconds, story), random_identity(rng), rng)
     return [folder / f"{name}.mp4" for name in names]
 

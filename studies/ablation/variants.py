@@ -144,7 +144,7 @@ class FromTorchvision(nn.Module):
     """A network of torchvision, untrained, for grey faces: the one channel is shown three times.
 
     VGG's three fully connected layers, 120 million weights made for 224 pixels, give way to the
-    mean over places and one linear layer, as is usual for small pictures.
+    mean over places and one linear layer, as is usual for small images.
     """
 
     def __init__(self, name: str, classes: int) -> None:

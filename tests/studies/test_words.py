@@ -15,10 +15,9 @@ import pytest
 from imports import ROOT
 
 PLACES = (
-    "CONTRIBUTING.md", "course", "data/README.md", "docs", "fer_tools/cli", "fer_tools/course",
-    "fer_tools/outputs.py", "fer_tools/record", "fer_tools/site", "fer_tools/study",
-    "fer_tools/synthetic_faces", "fer_tools/timing", "scripts", "studies/benchmarks",
-    "studies/golden", "tests/studies", "tests/tools",
+    "CONTRIBUTING.md", "README.md", "course", "data/README.md", "docs", "dvc.yaml", "fer_lib",
+    "fer_tools", "notebooks", "pyproject.toml", "scripts", "studies", "tests/studies",
+    "tests/tools",
 )  # fmt: skip
 TEXT = {".cff", ".css", ".html", ".ipynb", ".js", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 
@@ -61,8 +60,22 @@ ABOVE_HALF = "more than half of the votes is meant"
 EXCEPTIONS = {
     ("course/checks/exercise_06.py", "majority"): ABOVE_HALF,
     ("course/unit-6.md", "majority"): ABOVE_HALF,
+    ("README.md", "majority"): ABOVE_HALF,
     ("data/README.md", "majority"): ABOVE_HALF,
     ("docs/data_ferplus.md", "majority"): ABOVE_HALF,
+    ("fer_lib/data/audit.py", "majority"): ABOVE_HALF,
+    ("fer_lib/data/ferplus.py", "majority"): ABOVE_HALF,
+    ("fer_tools/record/report.py", "majority"): "part of keys of published figures",
+    ("notebooks/10_data.ipynb", "majority"): ABOVE_HALF,
+    ("notebooks/20_pretrain.ipynb", "majority"): "a key of the record that the notebook writes",
+    ("notebooks/40_evaluate_fer13.ipynb", "majority"): ABOVE_HALF,
+    ("notebooks/46_evaluate_intensity.ipynb", "majority"): ABOVE_HALF,
+    ("notebooks/60_error_gallery.ipynb", "majority"): ABOVE_HALF,
+    ("notebooks/65_label_noise.ipynb", "majority"): ABOVE_HALF,
+    ("notebooks/65_label_noise.ipynb", "strange"): "part of the name of a published file",
+    ("notebooks/80_report.ipynb", "majority"): ABOVE_HALF,
+    ("studies/ablation/parts.ipynb", "said"): "a column of the variants' files",
+    ("studies/ablation/variant.ipynb", "said"): "a column of the variants' files",
     ("tests/studies/test_real_data.py", "majority"): ABOVE_HALF,
 }
 

@@ -143,7 +143,7 @@ def fails(read, folder, *fragments):
         assert fragment in message, message
     assert str(folder) in message
     assert "\n" not in message and not message.endswith(".") and len(message) < 450
-    remedies = ("remove", "restore", "put", "unpack", "move", "get", "mend", "check", "save it")
+    remedies = ("remove", "restore", "put", "unpack", "move", "get", "correct", "check", "save it")
     assert any(word in message for word in remedies), message
 
 

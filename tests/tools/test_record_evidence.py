@@ -139,8 +139,8 @@ def test_few_errors_have_the_exact_interval(data):
     none = kept.measured("a", labels, labels, K, names=names, groups=subject, **FIGURE)
     assert (none["low"], none["high"]) == (96.38, 100)  # 1 - 0.025 ** (1 / 100)
     wrong = np.where(subject == 0, (labels + 1) % K, labels)  # one subject, whole
-    one = FIGURE | {"where": "one subject"}
-    entry = kept.measured("b", labels, wrong, K, names=names, groups=subject, **one)
+    by_subject = FIGURE | {"where": "one subject"}
+    entry = kept.measured("b", labels, wrong, K, names=names, groups=subject, **by_subject)
     exact = binomtest(99, 100).proportion_ci(method="exact")
     assert entry["low"] == pytest.approx(100 * exact.low, abs=0.006)
     assert entry["high"] == pytest.approx(100 * exact.high, abs=0.006)
@@ -276,9 +276,9 @@ def test_worst_and_best_tenth_of_the_groups():
     labels = np.zeros(200, dtype=int)
     predicted = np.where(image < person // 2, 0, 1)
     kept = Evidence("x", resamples=100, seed=0)
-    how = {"names": np.arange(200), "groups": person, **FIGURE}
-    worst = kept.measured("w", labels, predicted, K, metric="worst_tenth", **how)
-    best = kept.measured("b", labels, predicted, K, metric="best_tenth", **how)
+    options = {"names": np.arange(200), "groups": person, **FIGURE}
+    worst = kept.measured("w", labels, predicted, K, metric="worst_tenth", **options)
+    best = kept.measured("b", labels, predicted, K, metric="best_tenth", **options)
     assert (worst["value"], best["value"]) == (0, 90) and worst["n"] == 20
     assert "low" not in worst
 

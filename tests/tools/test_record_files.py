@@ -162,7 +162,7 @@ def test_restore_without_predictions_is_reported(project):
         record_files.restore("x")
 
 
-def test_predictions_for_other_collections_are_made_anew(tmp_path):
+def test_predictions_for_other_collections_are_made_again(tmp_path):
     folder = tmp_path / "record" / "predictions"
     folder.mkdir(parents=True)
     for name in ("fer13-7.npz", "fer13-7-zero-shot-jaffe.npz", "evidence.json"):

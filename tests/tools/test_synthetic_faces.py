@@ -299,7 +299,7 @@ def test_further_videos_show_other_people_and_other_emotions(tmp_path):
     assert [video.name for video in videos] == ["drawn_1.mp4", "drawn_2.mp4"]
     truths = [read_truth(video.with_name(f"{video.stem}_truth.csv")) for video in videos]
     shown = [set(truth["class"]) for truth in truths]
-    assert shown[0] != shown[1] and all({"happy", "neutral"} < one for one in shown)
+    assert shown[0] != shown[1] and all({"happy", "neutral"} < emotions for emotions in shown)
     # The same story: only which negative emotion it is differs.
     np.testing.assert_array_equal(truths[0].valence, truths[1].valence)
     frames = []

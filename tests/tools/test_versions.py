@@ -85,7 +85,7 @@ def test_peers_stand_beside_the_mean_over_seeds():
     found = {key: {"value": 73.0} for key in keys} | {"model.parameters": {"value": 2_369_546}}
     found[f"seeds.{keys[0]}"] = {"value": 72.5}
     table = peers_table(found).set_index("system")
-    ours = table.loc["**ours, `fer13-7`**"]
-    assert ours.iloc[0] == "2.37 M" and ours["FER2013, 7 classes"] == "**72.5**"
+    row = table.loc["**ours, `fer13-7`**"]
+    assert row.iloc[0] == "2.37 M" and row["FER2013, 7 classes"] == "**72.5**"
     assert table["against FER+"].str.contains(r"\*\*").sum() == 1  # the best of a column
     assert all(table.index != "")

@@ -73,7 +73,7 @@ class OwnPageOnly:
         if "file=http" in scope["path"].lower():  # Gradio would fetch it
             return False
         origin = headers.get(b"origin")
-        own = origin is not None and origin.removeprefix("http://") in self.hosts
+        same_host = origin is not None and origin.removeprefix("http://") in self.hosts
         if scope["type"] == "http" and scope["method"] in READS:
-            return origin is None or own
-        return own
+            return origin is None or same_host
+        return same_host

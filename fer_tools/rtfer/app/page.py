@@ -155,7 +155,7 @@ SCRIPT = """
     shown.dataset.drawn = drawn.outerHTML;
     shown.replaceChildren(drawn.cloneNode(true));
     clearTimeout(fading);  // boxes of a stopped camera do not stay
-    fading = setTimeout(() => {  // nor does what was said of them
+    fading = setTimeout(() => {  // nor does messages about them
       shown.replaceChildren();
       document.querySelectorAll("#live-line .now, #live-message .info")
         .forEach((element) => element.replaceChildren());
@@ -265,7 +265,9 @@ def summarize(faces: Sequence["FaceObservation"]) -> str:
     looks = [f"looks {face.state}, {face.valence:+.2f}" for face in faces]
     if len(faces) == 1:
         return f"One face: it {looks[0]}."
-    named = (f"face {face.face_id} {look}" for face, look in zip(faces, looks, strict=True))
+    named = (
+        f"face {face.face_id} {appearance}" for face, appearance in zip(faces, looks, strict=True)
+    )
     return f"{len(faces)} faces: {'; '.join(named)}."
 
 

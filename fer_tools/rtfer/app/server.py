@@ -151,7 +151,7 @@ class Handlers:
         return "".join(messages), f'<div class="images">{"".join(shown)}</div>'
 
     def close(self, request: gr.Request) -> None:
-        """The tab was closed or loaded anew."""
+        """The tab was closed or reloaded."""
         self.store.close(_session(request))
 
 
@@ -301,7 +301,7 @@ def serve(
     limits: Limits = Limits(),  # noqa: B008
     open_browser: bool = True,
 ) -> None:
-    """Serve the page until Ctrl-C, or until the process is told to end.
+    """Serve the page until Ctrl-C, or until the process is signaled to end.
 
     Args:
         port: on 127.0.0.1.

@@ -141,10 +141,10 @@ class SessionStore:
             older: seconds since it came; one that is just arriving is nobody's yet.
         """
         with self._lock:
-            own = {session.folder for session in self._sessions.values()}
+            in_use = {session.folder for session in self._sessions.values()}
             used = {file.parent for session in self._sessions.values() for file in session.uploads}
             for entry in self.folder.iterdir():
-                if entry in own or any(folder.is_relative_to(entry) for folder in used):
+                if entry in in_use or any(folder.is_relative_to(entry) for folder in used):
                     continue
                 if time.time() - entry.stat().st_mtime > older:
                     if entry.is_dir():
