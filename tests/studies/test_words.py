@@ -59,7 +59,6 @@ ABOVE_HALF = "more than half of the votes is meant"
 EXCEPTIONS = {
     ("course/checks/exercise_06.py", "majority"): ABOVE_HALF,
     ("course/unit-6.md", "majority"): ABOVE_HALF,
-    ("README.md", "majority"): ABOVE_HALF,
     ("data/README.md", "majority"): ABOVE_HALF,
     ("README.md", "majority"): ABOVE_HALF,
     ("docs/data_ferplus.md", "majority"): ABOVE_HALF,
