@@ -83,18 +83,15 @@ def publish_drop(
     """
     about = {"split": data.title, "seeds": [home.about["seed"]]}
     shared = np.where(np.isin(labels, data.labels), labels, LEFT_OUT)
-    for reference, target, where, metric in (
-        ("private.accuracy", labels, "PrivateTest", "accuracy"),
-        (
-            f"{name}.private_macro_recall",
-            shared,
-            f"the emotions of {data.title}",
-            "macro_recall",
-        ),
+    emotions = f"emotions of {data.title}"
+    for reference, targets, target, metric in (
+        ("private.accuracy", labels, "label", "accuracy"),
+        (f"{name}.private_macro_recall", shared, f"label, {emotions}", "macro_recall"),
     ):
+        where = "PrivateTest" if target == "label" else f"PrivateTest, {emotions}"
         evidence.measured(
-            f"carry_over.{reference}", target, home.predicted(), NO_FACE, of=home.about["network"],
-            names=home.names, target="label", where=where, mask=private, metric=metric,
+            f"carry_over.{reference}", targets, home.predicted(), NO_FACE, of=home.about["network"],
+            names=home.names, target=target, where=where, mask=private, metric=metric,
             split="FER2013 PrivateTest", protocol=f"for comparison; {where}", seeds=about["seeds"],
         )  # fmt: skip
         evidence.difference(
